@@ -32,7 +32,7 @@ def key_id(secret: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys that are valid now, the current one first; what it accepts and issues is bound to issuer and audience."""
+    """The keys valid now, the current one first, with the issuer and audience that tokens are bound to."""
 
     secrets: tuple[str, ...] = field(repr=False)
     issuer: str
@@ -105,9 +105,11 @@ def verify_token(keyring: Keyring, token: str) -> Principal:
     if not isinstance(subject, str) or not USER_ID.fullmatch(subject):
         raise InvalidToken("The claim sub is not a user id.")
     # A token that lists scopes has those and no others; one that does not has those of its role.
-    scope = claims["scope"] if "scope" in claims else SCOPES.get(claims.get("role", "player"), "")
-    if not isinstance(scope, str):
-        raise InvalidToken("The claim scope is not a text.")
+    role, scope = claims.get("role", "player"), claims.get("scope")
+    if not isinstance(role, str) or not isinstance(scope, str | None):
+        raise InvalidToken("The claims role and scope are texts.")
+    if scope is None:
+        scope = SCOPES.get(role, "")
     scopes = frozenset(scope.split())
     return Principal(subject, scopes, int(claims["exp"]))
 
@@ -129,7 +131,7 @@ def _claims(keyring: Keyring, token: str) -> dict[str, Any]:
             raise ExpiredToken from error
         except jwt.InvalidSignatureError as error:
             problem = error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, OverflowError) as error:  # OverflowError: a time of Infinity
             raise InvalidToken(f"The token is not valid here: {error}.") from error
     raise InvalidToken("The token is not signed with a key of this service.") from problem
 

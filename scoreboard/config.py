@@ -174,14 +174,20 @@ class Settings:
         "3600000", MILLISECONDS, about="After how long, less up to a fifth, a stream is asked to reconnect."
     )
 
+    cloudwatch_namespace: str = _setting("Scoreboard/API", about="Namespace of the metrics.")
+
     request_timeout: int = _setting("30000", MILLISECONDS, about="After how long any other request is given up.")
     shutdown_grace_period: int = _setting(
         "30000", MILLISECONDS, about="After how long a stopping process ends what is still open."
     )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, checks_tokens: bool = True) -> Settings:
         """Read the settings; an empty variable counts as not set, an unknown one is ignored.
+
+        Args:
+            environ: The variables, by default those of the process.
+            checks_tokens: Whether the process needs the signing key. The worker does not, and is not given it.
 
         Raises:
             ConfigError: Lists everything that is wrong.
@@ -199,16 +205,16 @@ class Settings:
                 problems.append(f"{name} is {shown}: it {error}")
         if not problems:
             settings = cls(**values)
-            problems = settings._contradictions()
+            problems = settings._contradictions(checks_tokens)
         if problems:
             raise ConfigError(problems)
         return settings
 
-    def _contradictions(self) -> list[str]:
+    def _contradictions(self, checks_tokens: bool) -> list[str]:
         problems = []
         if self.database_pool_min > self.database_pool_max:
             problems.append("DATABASE_POOL_MIN is larger than DATABASE_POOL_MAX")
-        if not self.jwt_secret:
+        if checks_tokens and not self.jwt_secret:
             problems.append("JWT_SECRET is not set")
         if self.is_production:
             problems.extend(self._unsafe_secrets())

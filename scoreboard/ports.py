@@ -104,12 +104,15 @@ class ScoreStore(Protocol):
     def create_board(self, board: Board) -> None:
         """Create a board, or leave the one of that name as it is."""
 
-    def apply(self, events: Sequence[ScoreEvent]) -> ApplyResult:
+    def apply(self, events: Sequence[ScoreEvent], *, timeout_ms: int) -> ApplyResult:
         """Apply each event exactly once, all in one transaction where no event is bad.
 
         Raises:
             Unavailable: Nothing of the batch is known to be committed; deliver it again.
         """
+
+    def reject(self, reasons: Mapping[ScoreEvent, str]) -> None:
+        """Note why events cannot be applied, for those who ask what became of them."""
 
     def standings_of(self, board_id: str, user_ids: Sequence[str]) -> Sequence[Standing]:
         """The committed standings of some users; those without a score are left out."""

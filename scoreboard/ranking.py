@@ -3,19 +3,21 @@
 A member is 16 digits of time, a colon, and the user id. Redis orders equal scores by the bytes of the member, and a
 descending board is read backwards, so there the digits count down from `MAX_TIME_US`: either way the first to
 reach a score ranks first. Of two who reached it in the same microsecond the bytes of the user id decide: the smaller
-first on an ascending board, the larger on a descending one. In SQL that is `user_id COLLATE "C"` with the board's order.
+first on an ascending board, the larger on a descending one. In SQL: `user_id COLLATE "C"` in the board's order.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from scoreboard.boards import MAX_SAFE_INTEGER, USER_ID, SortOrder
 from scoreboard.errors import InvalidCursor
 from scoreboard.events import MAX_TIME_US
+from scoreboard.standings import Entry
 
 _TIME_DIGITS: Final = 16
 
@@ -95,3 +97,11 @@ class Cursor:
         ):
             raise InvalidCursor
         return cls(score, reached_at, user_id)
+
+
+def next_cursor(entries: Sequence[Entry], *, more: bool) -> str | None:
+    """Return the cursor of the page after some entries, None where there is none."""
+    if not more or not entries:
+        return None
+    last = entries[-1]
+    return Cursor(last.score, last.reached_at, last.user_id).encode()

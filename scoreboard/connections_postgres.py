@@ -1,0 +1,76 @@
+"""Connections to PostgreSQL: their limits in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+
+from scoreboard.errors import Unavailable
+
+STATEMENT_TIMEOUT_MS: Final = 10_000
+LOCK_TIMEOUT_MS: Final = 5_000
+WAIT_S: Final = 3.0
+"""How long a caller waits for a connection."""
+
+_PARAMETERS: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    # A server whose host is gone sends nothing: the kernel finds out after these.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "options": (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS}"
+    ),
+}
+
+
+def open_pool(database_url: str, *, size: int = 1) -> ConnectionPool[psycopg.Connection[Any]]:
+    """Return a pool for synchronous work, open but perhaps not connected yet.
+
+    Every connection is checked before it is lent. With more than a few that pays badly after a restart of the server,
+    as the pool waits ever longer for each dead one; so the size is small.
+    """
+    return ConnectionPool(
+        database_url,
+        kwargs=_PARAMETERS,
+        min_size=size,
+        max_size=size,
+        timeout=WAIT_S,
+        reconnect_timeout=30,
+        check=ConnectionPool.check_connection,
+        open=True,
+        name="scoreboard",
+    )
+
+
+def async_pool(
+    database_url: str, *, min_size: int, max_size: int, idle_ms: int
+) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    """Return a pool for the API, not open yet. Connections are checked when one has failed, not at every loan."""
+    return AsyncConnectionPool(
+        database_url,
+        kwargs=_PARAMETERS,
+        min_size=min_size,
+        max_size=max_size,
+        max_idle=idle_ms / 1000,
+        max_waiting=max_size * 10,
+        timeout=WAIT_S,
+        open=False,
+        name="scoreboard-api",
+    )
+
+
+@contextmanager
+def postgres_errors() -> Iterator[None]:
+    """Turn what PostgreSQL raises when it cannot serve into `Unavailable`; a mistake of ours stays what it is."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise Unavailable(f"PostgreSQL cannot be used for the moment: {type(error).__name__}.") from error

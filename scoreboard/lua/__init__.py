@@ -1,0 +1,1 @@
+"""Redis scripts, one a file."""

@@ -1,0 +1,25 @@
+-- Write standings into a board's index: absolute scores, and only what is newer than what is there.
+-- KEYS: ranks, members, meta.  ARGV: channel, board id, announce (1|0), then user, version, member, score for each.
+-- Never an increment: a repeated or late call changes nothing.  Returns how many standings changed.
+local changed = 0
+for at = 4, #ARGV, 4 do
+    local user, version, member, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local stored = redis.call('HGET', KEYS[2], user)
+    local space = stored and string.find(stored, ' ', 1, true)
+    if not stored or tonumber(string.sub(stored, 1, space - 1)) < tonumber(version) then
+        if stored then
+            local old = string.sub(stored, space + 1)
+            if old ~= member then
+                redis.call('ZREM', KEYS[1], old)
+            end
+        end
+        redis.call('ZADD', KEYS[1], score, member)
+        redis.call('HSET', KEYS[2], user, version .. ' ' .. member)
+        changed = changed + 1
+    end
+end
+if changed > 0 and ARGV[3] == '1' then
+    redis.call('HINCRBY', KEYS[3], 'seq', 1)
+    redis.call('PUBLISH', ARGV[1], ARGV[2])
+end
+return changed

@@ -1,0 +1,7 @@
+-- Empty a board and mark it incomplete.  KEYS: ranks, members, meta.  ARGV: generation token.
+-- Emptied, not overwritten: what PostgreSQL does not have must not stay.  Readers see that the board is incomplete in
+-- the same step, so that nobody reads the part.
+redis.call('UNLINK', KEYS[1], KEYS[2])
+redis.call('HDEL', KEYS[3], 'complete')
+redis.call('HSET', KEYS[3], 'generation', ARGV[1])
+return 1

@@ -1,0 +1,157 @@
+"""The truth in PostgreSQL, synchronous: what workers, the sweeper and rebuilds use."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+
+from scoreboard.boards import Board, Operator, SortOrder, Writers
+from scoreboard.connections_postgres import STATEMENT_TIMEOUT_MS, postgres_errors
+from scoreboard.events import ScoreEvent
+from scoreboard.ports import ApplyResult
+from scoreboard.queries import sql
+from scoreboard.standings import Standing
+
+CHUNK: Final = 500
+_DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
+
+
+class PostgresScoreStore:
+    """`ScoreStore` on a pool of connections in autocommit mode."""
+
+    def __init__(self, pool: ConnectionPool[psycopg.Connection[Any]]) -> None:
+        self._pool = pool
+
+    def boards(self) -> Sequence[Board]:
+        """All boards."""
+        with postgres_errors(), self._pool.connection() as connection:
+            return [board_from_row(row) for row in connection.execute(sql("boards"))]
+
+    def create_board(self, board: Board) -> None:
+        """Create a board, or leave the one of that name as it is."""
+        with postgres_errors(), self._pool.connection() as connection:
+            connection.execute(sql("create_board"), {name: getattr(board, name) for name in Board.__slots__})
+
+    def apply(self, events: Sequence[ScoreEvent], *, timeout_ms: int = STATEMENT_TIMEOUT_MS) -> ApplyResult:
+        """Apply each event exactly once, in one transaction.
+
+        An event that breaks a bound spoils the statement for all; then every event is tried within a savepoint of its
+        own, and what can be applied still is, all in one transaction.
+
+        Raises:
+            Unavailable: Nothing of the batch is known to be committed; deliver it again.
+        """
+        with postgres_errors(), self._pool.connection() as connection:
+            try:
+                fresh = _apply_batch(connection, events, timeout_ms)
+                rejected: dict[uuid.UUID, str] = {}
+            except _DATA_ERRORS:
+                fresh, rejected = _apply_singly(connection, events, timeout_ms)
+            conflicting = _conflicting(connection, events) if len(fresh) < len(events) else frozenset()
+        applied = frozenset(event.event_id for event in events) - rejected.keys()
+        return ApplyResult(applied, len(fresh), rejected, conflicting)
+
+    def reject(self, reasons: Mapping[ScoreEvent, str]) -> None:
+        """Note why events cannot be applied, for those who ask what became of them."""
+        parameters = _columns(list(reasons)) | {"reasons": list(reasons.values())}
+        with postgres_errors(), self._pool.connection() as connection:
+            connection.execute(sql("reject_events"), parameters)
+
+    def standings_of(self, board_id: str, user_ids: Sequence[str]) -> Sequence[Standing]:
+        """The committed standings of some users; those without a score are left out."""
+        parameters = {"board_id": board_id, "user_ids": list(user_ids)}
+        with postgres_errors(), self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(Standing))
+            return cursor.execute(sql("standings_of"), parameters).fetchall()
+
+    def watermark(self) -> int:
+        """The oldest transaction still open. Take it before reading: what commits later is at or after it."""
+        with postgres_errors(), self._pool.connection() as connection:
+            row = connection.execute(sql("watermark")).fetchone()
+        assert row is not None  # noqa: S101 - the query has no FROM
+        return int(row[0])
+
+    def standings_since(self, board_id: str, watermark: int) -> Iterator[Sequence[Standing]]:
+        """Chunks of the standings written at or after a transaction; 0 gives all.
+
+        One server-side cursor, so that a board of any size needs the memory of one chunk.
+        """
+        parameters = {"board_id": board_id, "watermark": watermark}
+        with (
+            postgres_errors(),
+            self._pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor("standings_since", row_factory=class_row(Standing)) as cursor,
+        ):
+            cursor.execute(sql("standings_since"), parameters)
+            while chunk := cursor.fetchmany(CHUNK):
+                yield chunk
+
+    def ping(self) -> bool:
+        """Whether PostgreSQL answers."""
+        with postgres_errors(), self._pool.connection() as connection:
+            return connection.execute("SELECT 1").fetchone() is not None
+
+
+def board_from_row(row: Sequence[Any]) -> Board:
+    """Read a row of `boards.sql`."""
+    board_id, operator, sort_order, min_change, max_change, min_score, max_score, writers, display_limit = row
+    return Board(
+        board_id=board_id,
+        operator=Operator(operator),
+        sort_order=SortOrder(sort_order),
+        min_change=min_change,
+        max_change=max_change,
+        min_score=min_score,
+        max_score=max_score,
+        writers=Writers(writers),
+        display_limit=display_limit,
+    )
+
+
+def _columns(events: Sequence[ScoreEvent]) -> dict[str, list[Any]]:
+    return {
+        "event_ids": [event.event_id for event in events],
+        "board_ids": [event.board_id for event in events],
+        "user_ids": [event.user_id for event in events],
+        "event_values": [event.value for event in events],
+        "accepted_ats": [event.accepted_at for event in events],
+        "submitters": [event.submitted_by for event in events],
+    }
+
+
+def _limit_time(connection: psycopg.Connection[Any], timeout_ms: int) -> None:
+    connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(timeout_ms)])
+
+
+def _apply_batch(
+    connection: psycopg.Connection[Any], events: Sequence[ScoreEvent], timeout_ms: int
+) -> frozenset[uuid.UUID]:
+    with connection.transaction():
+        _limit_time(connection, timeout_ms)
+        return frozenset(row[0] for row in connection.execute(sql("apply_events"), _columns(events)))
+
+
+def _apply_singly(
+    connection: psycopg.Connection[Any], events: Sequence[ScoreEvent], timeout_ms: int
+) -> tuple[frozenset[uuid.UUID], dict[uuid.UUID, str]]:
+    fresh: set[uuid.UUID] = set()
+    rejected: dict[uuid.UUID, str] = {}
+    with connection.transaction():
+        _limit_time(connection, timeout_ms)
+        for event in sorted(events, key=lambda event: (event.board_id, event.user_id, event.accepted_at)):
+            try:
+                with connection.transaction():
+                    fresh.update(row[0] for row in connection.execute(sql("apply_events"), _columns([event])))
+            except _DATA_ERRORS as error:
+                rejected[event.event_id] = error.diag.message_primary or str(error)
+    return frozenset(fresh), rejected
+
+
+def _conflicting(connection: psycopg.Connection[Any], events: Sequence[ScoreEvent]) -> frozenset[uuid.UUID]:
+    return frozenset(row[0] for row in connection.execute(sql("conflicting_events"), _columns(events)))

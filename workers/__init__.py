@@ -1,0 +1,1 @@
+"""Lambda functions: synchronous, one module a handler."""

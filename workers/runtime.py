@@ -1,0 +1,49 @@
+"""Cold start of a function: what is kept across invocations, made once and on first use."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics
+
+from scoreboard.config import Settings
+from scoreboard.connections_postgres import open_pool
+from scoreboard.connections_redis import redis_client
+from scoreboard.rank_writer_redis import RedisRankWriter
+from scoreboard.score_store_postgres import PostgresScoreStore
+
+SERVICE: Final = "scoreboard-worker"
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this environment."""
+    return Settings.from_env(checks_tokens=False)
+
+
+@cache
+def logger() -> Logger:
+    """Return the structured logger; `psycopg.pool` may speak through it too, as it knows why a connection failed."""
+    made = Logger(service=SERVICE, level=settings().log_level)
+    logging.getLogger("psycopg.pool").handlers = made.handlers
+    return made
+
+
+@cache
+def metrics() -> Metrics:
+    """Return the metrics, written to the log in CloudWatch's embedded format."""
+    return Metrics(namespace=settings().cloudwatch_namespace, service=SERVICE)
+
+
+@cache
+def store() -> PostgresScoreStore:
+    """Return the truth, on one connection: a function handles one batch at a time."""
+    return PostgresScoreStore(open_pool(settings().database_url))
+
+
+@cache
+def writer() -> RedisRankWriter:
+    """Return the index."""
+    return RedisRankWriter(redis_client(settings()), settings().redis_key_leaderboard)
