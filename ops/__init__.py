@@ -1,0 +1,1 @@
+"""Operations: the command `scoreboard`, and the whole system on one machine."""
