@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import jwt
@@ -99,6 +100,18 @@ def verify_token(keyring: Keyring, token: str) -> Principal:
     Raises:
         ExpiredToken: It was good and is too old.
         InvalidToken: Anything else is wrong with it.
+    """
+    principal = _verified(keyring, token)
+    if time.time() > principal.expires_at + LEEWAY_S:
+        raise ExpiredToken
+    return principal
+
+
+@lru_cache(maxsize=10_000)
+def _verified(keyring: Keyring, token: str) -> Principal:
+    """Check everything about a token. What was found good stays good until it expires, and comes with every score.
+
+    Errors are not kept, so that rubbish cannot push good tokens out; another keyring checks anew.
     """
     claims = _claims(keyring, token)
     subject = claims["sub"]

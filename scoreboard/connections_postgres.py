@@ -15,6 +15,9 @@ STATEMENT_TIMEOUT_MS: Final = 10_000
 LOCK_TIMEOUT_MS: Final = 5_000
 WAIT_S: Final = 3.0
 """How long a caller waits for a connection."""
+RECONNECT_S: Final = 2.0
+"""How long a pool goes on by itself to replace a connection, with pauses that double; after that the next caller makes
+it try at once. So a server that was away for long is not found again only after as long a pause."""
 
 _PARAMETERS: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -43,7 +46,7 @@ def open_pool(database_url: str, *, size: int = 1) -> ConnectionPool[psycopg.Con
         min_size=size,
         max_size=size,
         timeout=WAIT_S,
-        reconnect_timeout=30,
+        reconnect_timeout=RECONNECT_S,
         check=ConnectionPool.check_connection,
         open=True,
         name="scoreboard",
@@ -62,6 +65,7 @@ def async_pool(
         max_idle=idle_ms / 1000,
         max_waiting=max_size * 10,
         timeout=WAIT_S,
+        reconnect_timeout=RECONNECT_S,
         open=False,
         name="scoreboard-api",
     )

@@ -108,7 +108,7 @@ class ScoreStore(Protocol):
         """Apply each event exactly once, all in one transaction where no event is bad.
 
         Raises:
-            Unavailable: Nothing of the batch is known to be committed; deliver it again.
+            Unavailable: Not all of the batch is known to be committed; deliver it again.
         """
 
     def reject(self, reasons: Mapping[ScoreEvent, str]) -> None:

@@ -40,19 +40,18 @@ class PostgresScoreStore:
     def apply(self, events: Sequence[ScoreEvent], *, timeout_ms: int = STATEMENT_TIMEOUT_MS) -> ApplyResult:
         """Apply each event exactly once, in one transaction.
 
-        An event that breaks a bound spoils the statement for all; then every event is tried within a savepoint of its
-        own, and what can be applied still is, all in one transaction.
+        An event that breaks a bound spoils the statement for all; then each half is tried, and so on until the bad
+        events are alone. Not with savepoints in one transaction: that would lock an event, a standing, then the next
+        event, and deadlock with a batch of the same events, which locks all events before the first standing.
 
         Raises:
-            Unavailable: Nothing of the batch is known to be committed; deliver it again.
+            Unavailable: Not all of the batch is known to be committed; deliver it again.
         """
         with postgres_errors(), self._pool.connection() as connection:
-            try:
-                fresh = _apply_batch(connection, events, timeout_ms)
-                rejected: dict[uuid.UUID, str] = {}
-            except _DATA_ERRORS:
-                fresh, rejected = _apply_singly(connection, events, timeout_ms)
+            fresh, bad = _apply(connection, events, timeout_ms)
             conflicting = _conflicting(connection, events) if len(fresh) < len(events) else frozenset()
+        # Of two contents with one id the other may have been good: that one counts.
+        rejected = {event_id: reason for event_id, reason in bad.items() if event_id not in fresh}
         applied = frozenset(event.event_id for event in events) - rejected.keys()
         return ApplyResult(applied, len(fresh), rejected, conflicting)
 
@@ -125,32 +124,22 @@ def _columns(events: Sequence[ScoreEvent]) -> dict[str, list[Any]]:
     }
 
 
-def _limit_time(connection: psycopg.Connection[Any], timeout_ms: int) -> None:
-    connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(timeout_ms)])
-
-
-def _apply_batch(
-    connection: psycopg.Connection[Any], events: Sequence[ScoreEvent], timeout_ms: int
-) -> frozenset[uuid.UUID]:
-    with connection.transaction():
-        _limit_time(connection, timeout_ms)
-        return frozenset(row[0] for row in connection.execute(sql("apply_events"), _columns(events)))
-
-
-def _apply_singly(
+def _apply(
     connection: psycopg.Connection[Any], events: Sequence[ScoreEvent], timeout_ms: int
 ) -> tuple[frozenset[uuid.UUID], dict[uuid.UUID, str]]:
-    fresh: set[uuid.UUID] = set()
-    rejected: dict[uuid.UUID, str] = {}
-    with connection.transaction():
-        _limit_time(connection, timeout_ms)
-        for event in sorted(events, key=lambda event: (event.board_id, event.user_id, event.accepted_at)):
-            try:
-                with connection.transaction():
-                    fresh.update(row[0] for row in connection.execute(sql("apply_events"), _columns([event])))
-            except _DATA_ERRORS as error:
-                rejected[event.event_id] = error.diag.message_primary or str(error)
-    return frozenset(fresh), rejected
+    """Return the events that are new, and why those that are bad are."""
+    try:
+        with connection.transaction():
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(timeout_ms)])
+            return frozenset(row[0] for row in connection.execute(sql("apply_events"), _columns(events))), {}
+    except _DATA_ERRORS as error:
+        if len(events) == 1:
+            return frozenset(), {events[0].event_id: error.diag.message_primary or str(error)}
+    ordered = sorted(events, key=lambda event: (event.board_id, event.user_id, event.accepted_at))
+    middle = len(ordered) // 2
+    fresh, rejected = _apply(connection, ordered[:middle], timeout_ms)
+    more_fresh, more_rejected = _apply(connection, ordered[middle:], timeout_ms)
+    return fresh | more_fresh, rejected | more_rejected
 
 
 def _conflicting(connection: psycopg.Connection[Any], events: Sequence[ScoreEvent]) -> frozenset[uuid.UUID]:

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import redis.asyncio
 
-from scoreboard.connections_redis import redis_errors
+from scoreboard.connections_redis import ScriptCaller, redis_errors
 from scoreboard.errors import LimiterUnavailable, Unavailable
 from scoreboard.ports import Admission, AdmissionOutcome
-from scoreboard.queries import lua
 
 DECISION_TIMEOUT_S: Final = 0.9
 
@@ -38,8 +37,7 @@ class RedisSubmissionGate:
         self._score_prefix = score_prefix
         self._rate_prefix = rate_prefix
         self._arguments = (window_ms, limit, idempotency_ms)
-        self._admit = client.register_script(lua("admit"))
-        self._acknowledge = client.register_script(lua("acknowledge"))
+        self._scripts = ScriptCaller(client, ("admit", "acknowledge"), timeout_s=DECISION_TIMEOUT_S)
 
     async def admit(self, *, submitter: str, user_id: str, event_id: uuid.UUID, body_hash: str) -> Admission:
         """Decide on one submission.
@@ -50,14 +48,14 @@ class RedisSubmissionGate:
             LimiterUnavailable: It cannot be decided; writes fail closed.
         """
         keys = [self._record(submitter, event_id), f"{self._rate_prefix}{{{submitter}}}:{user_id}"]
-        answer = await self._call(self._admit, keys, [body_hash, *self._arguments])
+        answer = await self._call("admit", keys, [body_hash, *self._arguments])
         outcome, accepted_at, remaining, reset_ms = answer
         return Admission(AdmissionOutcome(outcome), int(accepted_at), int(remaining), int(reset_ms))
 
     async def acknowledge(self, *, submitter: str, event_id: uuid.UUID) -> None:
         """Note that the queue has the event. Best effort: unnoted, a retry is sent again, which is harmless."""
         with contextlib.suppress(Unavailable):
-            await self._call(self._acknowledge, [self._record(submitter, event_id)], [])
+            await self._call("acknowledge", [self._record(submitter, event_id)], [])
 
     async def is_known(self, *, submitter: str, event_id: uuid.UUID) -> bool:
         """Whether this submitter's event was admitted lately."""
@@ -68,7 +66,6 @@ class RedisSubmissionGate:
     def _record(self, submitter: str, event_id: uuid.UUID) -> str:
         return f"{self._score_prefix}{{{submitter}}}:{event_id}"
 
-    async def _call(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
+    async def _call(self, name: str, keys: list[str], arguments: list[str | int]) -> Any:
         with redis_errors(LimiterUnavailable):
-            async with asyncio.timeout(DECISION_TIMEOUT_S):
-                return await script(keys=keys, args=arguments)
+            return await self._scripts.call(name, keys, arguments)

@@ -22,8 +22,6 @@ changes AS (
     SELECT
         fresh.board_id,
         fresh.user_id,
-        boards.min_score,
-        boards.max_score,
         CASE boards.operator
             WHEN 'incr' THEN sum(fresh.value)
             WHEN 'decr' THEN -sum(fresh.value)
@@ -49,7 +47,7 @@ written AS (
     SELECT
         board_id,
         user_id,
-        bounded_score(score, min_score, max_score, user_id),
+        score,
         1,
         reached_at,
         pg_current_xact_id()::text::bigint
@@ -88,6 +86,12 @@ written AS (
             FROM boards
             WHERE boards.board_id = standing.board_id
         )
+    -- Here, not where it is inserted: what is inserted is the change of those who have a score already.
+    RETURNING (
+        SELECT bounded_score(standing.score, boards.min_score, boards.max_score, standing.user_id)
+        FROM boards
+        WHERE boards.board_id = standing.board_id
+    ) AS score
 )
 
 SELECT event_id FROM fresh
