@@ -101,6 +101,7 @@ function announceLeader({ entries: [leader] }) {
 // ---- a player of one's own ----
 
 let lookedUpAt = Number.NEGATIVE_INFINITY;
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let lookUpLater;
 
 /** @param {Entry | undefined} entry */
 function showStanding(entry) {
@@ -136,8 +137,12 @@ async function lookUp(user) {
 /** After a change: keep the line under the board true for a player who is not on it. */
 async function followMe() {
   const onBoard = shown?.entries.some((entry) => entry.user_id === me);
+  clearTimeout(lookUpLater);
   if (!me || onBoard) return showStanding(undefined);
-  if (stream?.state !== "live" || document.hidden || performance.now() - lookedUpAt < LOOK_UP_MS) return;
+  if (stream?.state !== "live" || document.hidden) return;
+  const tooSoon = lookedUpAt + LOOK_UP_MS - performance.now();
+  // The last change of a burst must not be the one that is never looked at.
+  if (tooSoon > 0) return void (lookUpLater = setTimeout(followMe, tooSoon));
   const user = me;
   const entry = await lookUp(user);
   if (user === me && entry !== null) showStanding(entry);
@@ -246,7 +251,10 @@ async function start() {
     findMe();
   });
   byId("copy").addEventListener("click", copyCurl);
-  document.addEventListener("visibilitychange", () => document.hidden && (wasHidden = true));
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) wasHidden = true;
+    else if (shown) followMe();
+  });
   // A page kept for the back button holds no connection.
   addEventListener("pagehide", () => stream?.close());
   addEventListener("pageshow", (event) => event.persisted && openStream());

@@ -29,13 +29,20 @@
  * @typedef {{ schema?: Schema, example?: unknown, examples?: Record<string, { value?: unknown }> }} Media
  * @typedef {{ $ref?: string, description?: string, required?: boolean, content?: Record<string, Media> }} Content
  * @typedef {{ $ref?: string, name: string, in: string, required?: boolean, description?: string, schema?: Schema, example?: unknown }} Parameter
- * @typedef {{ summary?: string, description?: string, security?: object[], parameters?: Parameter[], requestBody?: Content, responses?: Record<string, Content>, deprecated?: boolean }} Operation
- * @typedef {{ info: { title: string, version: string, description?: string }, security?: object[], paths: Record<string, Record<string, any>> }} OpenApi
+ * @typedef {{ summary?: string, description?: string, security?: object[], parameters?: Parameter[], requestBody?: Content, responses?: Record<string, Content>, tags?: string[] }} Operation
+ * @typedef {{ info: { title: string, version: string, description?: string }, security?: object[], paths: Record<string, Record<string, any>>, components?: { schemas?: Record<string, Schema> } }} OpenApi
  */
 
 import { make } from "./board.js";
 
 const VERBS = ["get", "post", "put", "patch", "delete"];
+/** What people come for first; groups that are not named here follow. */
+const GROUPS = ["scores", "leaderboard", "boards"];
+/** What stands in an example where the description has none, by the name of the field. */
+const SAMPLES = /** @type {Record<string, unknown>} */ ({
+  board: "global", board_id: "global", id: "global", user_id: "ada", name: "ada", season: "current", epoch: "9f3c1a77",
+  reached_at: "2026-11-24T20:16:54.123456Z", event_id: "0193a5c2-7d1e-7c3a-9b52-8d5f6f1e2a40", next: null,
+});
 /** @type {OpenApi} */ let api;
 
 /**
@@ -96,18 +103,20 @@ function typeOf(schema) {
 /**
  * An example of a schema: the one it gives, else one made from its properties.
  * @param {Schema} schema
+ * @param {string} [name] Of the field that it is for.
  * @returns {unknown}
  */
-function exampleOf(schema) {
+function exampleOf(schema, name = "") {
   const own = resolve(schema ?? {});
   const given = own.example ?? own.examples?.[0] ?? own.const ?? own.default ?? own.enum?.[0];
   if (given !== undefined) return given;
-  if (own.properties) return Object.fromEntries(Object.entries(own.properties).map(([name, part]) => [name, exampleOf(part)]));
+  if (name in SAMPLES) return SAMPLES[name];
+  if (own.properties) return Object.fromEntries(Object.entries(own.properties).map(([key, part]) => [key, exampleOf(part, key)]));
   const choice = (own.oneOf ?? own.anyOf)?.[0];
   if (choice) return exampleOf(choice);
   const [type] = [own.type].flat();
   if (type === "array") return own.items ? [exampleOf(own.items)] : [];
-  if (type === "integer" || type === "number") return own.minimum ?? 0;
+  if (type === "integer" || type === "number") return Math.min(Math.max(own.minimum === 1 ? 1 : 42, own.minimum ?? 0), own.maximum ?? 42);
   if (type === "boolean") return false;
   return type === "object" ? {} : "…";
 }
@@ -181,6 +190,16 @@ function copyButton(box, text) {
 }
 
 /**
+ * @param {Operation} operation
+ * @returns {"" | "Needs" | "May carry"} whether it takes a token; an empty requirement among others makes it optional
+ */
+function tokenUse(operation) {
+  const ways = operation.security ?? api.security ?? [];
+  if (ways.length === 0) return "";
+  return ways.every((way) => Object.keys(way).length > 0) ? "Needs" : "May carry";
+}
+
+/**
  * @param {string} verb
  * @param {string} path
  * @param {Operation} operation
@@ -191,10 +210,10 @@ function curlOf(verb, path, operation, parameters) {
   const stream = mediaOf(resolve(operation.responses?.["200"] ?? {}))?.[0] === "text/event-stream";
   const filled = path.replace(/\{(\w+)\}/g, (_, name) => {
     const parameter = parameters.find((one) => one.in === "path" && one.name === name);
-    return encodeURIComponent(String(parameter?.example ?? resolve(parameter?.schema ?? {}).example ?? name));
+    return encodeURIComponent(String(parameter?.example ?? resolve(parameter?.schema ?? {}).example ?? SAMPLES[name] ?? name));
   });
   const lines = [`curl ${stream ? "-N " : ""}${verb === "get" ? "" : `-X ${verb.toUpperCase()} `}${location.origin}${filled}`];
-  if ((operation.security ?? api.security ?? []).length > 0) lines.push('  -H "Authorization: Bearer $TOKEN"');
+  if (tokenUse(operation) === "Needs") lines.push('  -H "Authorization: Bearer $TOKEN"');
   const media = mediaOf(operation.requestBody && resolve(operation.requestBody));
   if (media) lines.push(`  -H "Content-Type: ${media[0]}"`, `  -d '${JSON.stringify(mediaExample(media[1]))}'`);
   return lines.join(" \\\n");
@@ -234,7 +253,7 @@ function call(verb, path, operation, shared) {
   section.appendChild(make("h3", "")).append(badge(), make("code", "", path));
   prose(section, operation.summary);
   prose(section, operation.description);
-  if ((operation.security ?? api.security ?? []).length > 0) inline(section.appendChild(make("p", "")), "Needs a token: `Authorization: Bearer …`.");
+  if (tokenUse(operation)) inline(section.appendChild(make("p", "")), `${tokenUse(operation)} a token: \`Authorization: Bearer …\`.`);
 
   const parameters = [...shared, ...(operation.parameters ?? [])].map((one) => resolve(one));
   table(section, "Parameters", parameters.map((one) => (
@@ -257,7 +276,7 @@ function examples() {
     "TOKEN=$(.venv/bin/scoreboard token --user ada)",
     `curl -X POST ${location.origin}/api/scores \\`,
     '  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\',
-    `  -H "Idempotency-Key: $(uuidgen)" -d '{"delta":42}'`,
+    '  -H "Idempotency-Key: ada-level-7" -d \'{"delta":42}\'',
     `curl '${location.origin}/api/leaderboard?limit=10'`,
   ].join("\n"));
   put("live-code", [
@@ -271,19 +290,53 @@ function examples() {
   put("error-code", JSON.stringify({ error_code: "EXPIRED_TOKEN", message: "The token has expired; get a new one.", request_id: "5f0c9d2e" }, null, 2));
 }
 
-async function start() {
-  examples();
-  const answer = await fetch("/openapi.json");
-  api = await answer.json();
+/** @returns {Promise<OpenApi | null>} null: the server could not be asked */
+async function describe() {
+  try {
+    const answer = await fetch("/openapi.json");
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @typedef {{ verb: string, path: string, operation: Operation, shared: Parameter[] }} Call */
+
+/** @returns {[string, Call[]][]} all calls by their first tag */
+function grouped() {
+  /** @type {Map<string, Call[]>} */ const groups = new Map(GROUPS.map((name) => [name, []]));
+  for (const [path, operations] of Object.entries(api.paths)) {
+    for (const verb of VERBS.filter((name) => operations[name])) {
+      const operation = /** @type {Operation} */ (operations[verb]);
+      const name = operation.tags?.[0] ?? "other";
+      groups.set(name, [...(groups.get(name) ?? []), { verb, path, operation, shared: operations.parameters ?? [] }]);
+    }
+  }
+  return [...groups].filter(([, calls]) => calls.length > 0);
+}
+
+function show() {
   byId("version").textContent = `${api.info.title} ${api.info.version}`;
   prose(byId("about"), api.info.description);
-  byId("calls").replaceChildren(make("h2", "", "Calls"));
-  for (const [path, operations] of Object.entries(api.paths)) {
-    for (const verb of VERBS) if (operations[verb]) call(verb, path, operations[verb], operations.parameters ?? []);
+  const codes = api.components?.schemas?.ErrorCode?.enum ?? [];
+  if (codes.length > 0) inline(byId("codes"), `There are ${codes.map((one) => `\`${one}\``).join(", ")}.`);
+  byId("calls").replaceChildren();
+  for (const [group, calls] of grouped()) {
+    byId("calls").append(make("h2", "", group.replace(/^./u, (first) => first.toUpperCase())));
+    for (const { verb, path, operation, shared } of calls) call(verb, path, operation, shared);
   }
-  byId("calls").setAttribute("aria-busy", "false");
   // The address may name a call that has only just come to be.
   if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+}
+
+async function start() {
+  examples();
+  const described = await describe();
+  byId("calls").setAttribute("aria-busy", "false");
+  if (described) {
+    api = described;
+    show();
+  } else byId("calls").replaceChildren(make("p", "", "The list of calls cannot be read right now. Reload the page to try again."));
 }
 
 start();
