@@ -180,9 +180,8 @@ def _wrap_requests(app: Quart, settings: Settings) -> None:
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = notes_of(request).request_id
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
+        response.headers.add("X-Request-Id", notes_of(request).request_id)
+        response.headers.extend(SECURITY_HEADERS)
         cors.add_headers(settings, request, response)
         return response
 

@@ -39,10 +39,12 @@ class Connections:
         for connection in list(self._open.values()):
             connection.abort()
 
-    def abort_idle(self, since: float) -> None:
-        """Drop those on which nothing has been asked since a time on the loop's clock."""
+    def abort_finished(self, *, idle_s: float, stalled_s: float) -> None:
+        """Drop those on which nothing has been asked for a while, or nothing has been taken."""
+        now = asyncio.get_running_loop().time()
         for connection in list(self._open.values()):
-            if connection.idle_since is not None and connection.idle_since <= since:
+            idle, stalled = connection.idle_since, connection.stalled_since
+            if (idle is not None and now - idle >= idle_s) or (stalled is not None and now - stalled >= stalled_s):
                 connection.abort()
 
     async def cut_slow_heads(self) -> None:
@@ -67,17 +69,20 @@ class Connection(asyncio.Protocol):
         head_since: Since when, on the loop's clock, a head has been on its way; None before the first byte of a
             request and once it has been read.
         idle_since: Since when nothing has been asked, None while a request is being answered.
+        stalled_since: Since when the client has taken too little of what was written, None while it keeps up.
     """
 
-    __slots__ = ("_address", "_inner", "_open", "_transport", "head_since", "idle_since")
+    __slots__ = ("_active", "_address", "_inner", "_open", "_transport", "head_since", "idle_since", "stalled_since")
 
     def __init__(self, inner: asyncio.Protocol, registry: dict[Address, Connection]) -> None:
         self._inner = inner
         self._open = registry
         self._address: Address | None = None
         self._transport: asyncio.Transport | None = None
+        self._active = 0
         self.head_since: float | None = None
         self.idle_since: float | None = asyncio.get_running_loop().time()
+        self.stalled_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the connection."""
@@ -99,15 +104,23 @@ class Connection(asyncio.Protocol):
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Note that the client does not keep up."""
+        self.stalled_since = asyncio.get_running_loop().time()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Note that it does again."""
+        self.stalled_since = None
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection.
+
+        Hypercorn expects the errors of a connection that is lost to be `ConnectionError`s. Those of a network that is
+        gone (timed out, unreachable) are not, and would be reported as failures of ours.
+        """
+        if isinstance(exc, OSError) and not isinstance(exc, ConnectionError):
+            exc = ConnectionResetError(*exc.args)
         if self._address is not None and self._open.get(self._address) is self:
             del self._open[self._address]
         self._transport = None
@@ -115,11 +128,14 @@ class Connection(asyncio.Protocol):
 
     def begin_request(self) -> None:
         """Note that a head has been read."""
+        self._active += 1
         self.head_since = self.idle_since = None
 
     def end_request(self) -> None:
-        """Note that the request has been answered."""
-        self.idle_since = asyncio.get_running_loop().time()
+        """Note that a request has been answered. HTTP/2 has several at a time."""
+        self._active -= 1
+        if not self._active:
+            self.idle_since = asyncio.get_running_loop().time()
 
     def stream(self) -> None:
         """Make a write wait for the kernel, not for a buffer of our own: what a client has not taken by then is old."""

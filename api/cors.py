@@ -30,7 +30,9 @@ def preflight(request: Request) -> Response:
         "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),
         "Allow": ", ".join(methods),
     }
-    return Response(None, status=204, headers=headers)
+    response = Response(None, status=204, headers=headers)
+    response.headers.pop("Content-Type", None)
+    return response
 
 
 def add_headers(settings: Settings, request: Request, response: Response) -> None:

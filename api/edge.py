@@ -25,6 +25,7 @@ DISCARD_S: Final = 2.0
 """So much of a body that is too large, and for so long, is read and thrown away, so that the client reads the answer
 instead of failing to write."""
 SCOPE_KEY: Final = "scoreboard"
+_QUIET: Final = frozenset({"/health", "/health/ready", "/metrics"})
 
 _log = logging.getLogger("api.access")
 
@@ -105,16 +106,21 @@ class Edge:
         try:
             async with asyncio.timeout(self._timeout_s) as notes.deadline:
                 await self._app(scope, receive, send)
-        except TimeoutError:
-            if notes.status == 0:
-                await _answer_overdue(notes, send)
+        except Exception as error:
+            # What did not even reach the error handlers: too late, or so odd that there was nothing to hand it to.
+            if notes.status:
+                raise
+            await _answer(notes, send, _cause(error))
 
     def _record(self, notes: RequestNotes, scope: Scope, seconds: float) -> None:
         method = str(scope["method"])[:16]
         self._metrics.count_request(method=method, route=notes.route, status=notes.status)
         if not notes.streaming:
             self._metrics.request_seconds.labels(notes.route).observe(seconds)
-        _log.info(
+        # Load balancers and scrapers ask so often that their questions would be most of the log.
+        level = logging.DEBUG if notes.route in _QUIET and notes.status < 500 else logging.INFO
+        _log.log(
+            level,
             "%s %s %s",
             method,
             str(scope["path"])[:200],
@@ -178,8 +184,14 @@ def _noting(notes: RequestNotes, send: Send) -> Send:
     return noting
 
 
-async def _answer_overdue(notes: RequestNotes, send: Send) -> None:
-    answer = answer_to(Overdue(retry_after_s=1))
+def _cause(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return Overdue(retry_after_s=1) if isinstance(error, TimeoutError) else error
+
+
+async def _answer(notes: RequestNotes, send: Send, error: Exception) -> None:
+    answer = answer_to(error)
     body = answer.body(notes.request_id)
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "X-Request-Id": notes.request_id}
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers | answer.headers).items()]

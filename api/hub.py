@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
@@ -86,7 +87,7 @@ class Hub:
         if topic is None:
             return
         if topic.noticed_at is None:
-            topic.noticed_at = asyncio.get_running_loop().time()
+            topic.noticed_at = time.perf_counter()
         topic.changed.set()
 
     def subscribe(self, board: Board, limit: int, subscriber: Subscriber) -> None:
@@ -152,7 +153,7 @@ class Hub:
                 await asyncio.sleep(RETRY_S)
                 continue
             if noticed is not None:
-                self._metrics.frame_latency.observe(loop.time() - noticed)
+                self._metrics.frame_latency.observe(time.perf_counter() - noticed)
             await asyncio.sleep(max(0.0, started + self._interval_s - loop.time()))
 
     async def _refresh(self, topic: _Topic) -> None:

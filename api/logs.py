@@ -49,7 +49,7 @@ def configure_logs(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    for chatty in ("boto3", "botocore", "urllib3", "asyncio"):
+    for chatty in ("boto3", "botocore", "urllib3", "asyncio", "psycopg", "hypercorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     # It warns of each connection that it cannot make, again and again; who needs one says so once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -6,14 +6,14 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 
 from quart import Request
 
 from api.edge import MAX_BODY, SCOPE_KEY, RequestNotes
 from api.errors import DuplicateKey
 from scoreboard.auth import Keyring, Principal, verify_token
-from scoreboard.boards import MAX_SAFE_INTEGER, USER_ID, Board
+from scoreboard.boards import USER_ID, Board
 from scoreboard.errors import (
     InvalidField,
     InvalidIdempotencyKey,
@@ -123,14 +123,12 @@ def check_fields(body: Mapping[str, Any], allowed: Sequence[str]) -> None:
 
 
 def integer_field(body: Mapping[str, Any], name: str) -> int:
-    """Return a whole number of a body. Raises `InvalidField`."""
+    """Return a whole number of a body, however large. Raises `InvalidField`."""
     if name not in body:
         raise InvalidField(f"{name} is missing.")
     value = body[name]
     if type(value) is not int:  # True is an instance of int
         raise InvalidField(f"{name} must be a whole number, written without quotes, fraction or exponent.")
-    if abs(value) > MAX_SAFE_INTEGER:
-        raise InvalidField(f"{name} must be between -(2^53 - 1) and 2^53 - 1.")
     return value
 
 
@@ -155,12 +153,16 @@ def idempotency_key_of(request: Request) -> str | None:
 # Parameters
 
 
-def one_parameter(request: Request, name: str) -> str | None:
-    """Return a query parameter that may be given once. Raises `InvalidParameter`."""
+@overload
+def one_parameter(request: Request, name: str, default: str) -> str: ...
+@overload
+def one_parameter(request: Request, name: str, default: None = None) -> str | None: ...
+def one_parameter(request: Request, name: str, default: str | None = None) -> str | None:
+    """Return a query parameter that may be given once, or the default. Raises `InvalidParameter`."""
     values = request.args.getlist(name)
     if len(values) > 1:
         raise InvalidParameter(f"{name} may be given once.")
-    return values[0] if values else None
+    return values[0] if values else default
 
 
 def number_parameter(request: Request, name: str, highest: int) -> int | None:

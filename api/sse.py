@@ -38,6 +38,7 @@ class SseStream:
         self._frames: dict[str, Frame] = {}
         self._heartbeat = b""
         self._presence = b""
+        self._begun = False
         self._farewell: bytes | None = None
         self._waiting = asyncio.Event()
         self._writing_since: float | None = None
@@ -50,17 +51,19 @@ class SseStream:
     def offer(self, frame: Frame) -> None:
         """Take the newest frame of a board; not the one that the client came with."""
         known, self._has = self._has, None
+        self._begun = True
+        self._waiting.set()
         if known is not None and known == str(frame.version):
             return
         if frame.board_id in self._frames:
             self._metrics.frames_skipped.inc()
         self._frames[frame.board_id] = frame
-        self._waiting.set()
 
     def tell(self, event: bytes) -> None:
-        """Send a presence event; a newer one replaces it."""
+        """Send a presence event; a newer one replaces it. The first comes after the first snapshot."""
         self._presence = event
-        self._waiting.set()
+        if self._begun:
+            self._waiting.set()
 
     def beat(self) -> None:
         """Send a heartbeat, unless one still waits."""
@@ -97,11 +100,14 @@ class SseStream:
     def _take(self) -> bytes:
         self._waiting.clear()
         self._metrics.frames_sent.inc(len(self._frames))
-        parts = [self._heartbeat, *(frame.data for frame in self._frames.values()), self._presence]
+        parts = [self._heartbeat, *(frame.data for frame in self._frames.values())]
+        self._frames, self._heartbeat = {}, b""
+        if self._begun:
+            parts.append(self._presence)
+            self._presence = b""
         if self._farewell is not None:
             parts.append(self._farewell)
             self._farewell = b""
-        self._frames, self._heartbeat, self._presence = {}, b"", b""
         return b"".join(parts)
 
 

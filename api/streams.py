@@ -132,6 +132,7 @@ class Streams:
         if who.expires_at is not None and now + who.expires_at - time.time() < ends_at:
             ends_at, farewell = now + who.expires_at - time.time(), Farewell.TOKEN_EXPIRED
         self._nobody.clear()
+        self._told = -1  # it was told the number of this moment, which may not be the one that all others know
         self._schedules[stream] = _Schedule(now + limits.heartbeat_s, ends_at, farewell)
         self._addresses[who.address] += 1
         if who.user_id is not None:

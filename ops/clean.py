@@ -13,10 +13,12 @@ from ops.terminal import Exit, complain, say
 def main() -> int:
     """Remove the home and what is kept outside of it; refuses while a stack runs."""
     home = Home.from_env()
+    if not home.path.exists():
+        return Exit.OK
     if home.is_locked():
         complain(f"A stack runs on {home.path}: stop it first.")
         return Exit.WRONG_USE
-    for folder in (home.path, state_directory(home)):
+    for folder in (state_directory(home), home.path):
         if folder.exists():
             say(f"Removing {folder}")
             shutil.rmtree(folder)

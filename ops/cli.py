@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ops.terminal import Exit, OpsError, complain
-from scoreboard.errors import ConfigError
+from scoreboard.errors import ConfigError, ScoreboardError
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OpsError as problem:
         complain(str(problem))
         return problem.exit_code
+    except ScoreboardError as problem:
+        complain(f"{type(problem).__name__}: {problem}")
+        return Exit.FAILED
     except BrokenPipeError:
         # The reader of our output has gone. Nothing may be written any more, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _local(given: argparse.Namespace) -> int:
     from ops.local import run
 
-    return run(reload=given.reload, stores_only=given.stores)
+    return run(reload=given.reload)
 
 
 def _status(given: argparse.Namespace) -> int:
@@ -130,7 +133,6 @@ def _add(verbs: _Verbs, name: str, verb: Verb, about: str) -> argparse.ArgumentP
 def _add_stack_verbs(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     local = _add(verbs, "local", _local, "Run the whole system on this machine until Ctrl-C.")
     local.add_argument("--reload", action="store_true", help="restart a part when its code or the page changes")
-    local.add_argument("--stores", action="store_true", help="PostgreSQL, Redis and queue only, for an API of your own")
     status = _add(verbs, "status", _status, "Show what runs, where, and where the logs are; 1 if nothing runs.")
     status.add_argument("--json", action="store_true", help="for programs")
     token = _add(verbs, "token", _token, "Print a token that signs a user in.")

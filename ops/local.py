@@ -25,7 +25,7 @@ from scoreboard.errors import ConfigError
 _STOP_ORDER = (("demo",), ("api",), ("worker",), ("queue", "redis"), ("postgres",))
 
 
-def run(*, reload: bool = False, stores_only: bool = False) -> Exit:
+def run(*, reload: bool = False) -> Exit:
     """Start everything, stay until asked to stop, stop everything.
 
     Raises:
@@ -39,12 +39,12 @@ def run(*, reload: bool = False, stores_only: bool = False) -> Exit:
     settings = _check_settings(with_embedded(base, dict.fromkeys(embedded, 1)))
     with home.locked():
         _end_orphans(home)
-        if not stores_only and not is_free(settings.host, settings.port):
+        if not is_free(settings.host, settings.port):
             raise WrongUse(f"Port {settings.port} is taken: end what listens there, or set PORT to another.")
         ports = home.ports(embedded)
         plan = Plan(with_embedded(base, ports), ports, settings.port)
         place = find_place(home) if "postgres" in embedded else None
-        return asyncio.run(Stack(home, plan, place, reload=reload, stores_only=stores_only).run())
+        return asyncio.run(Stack(home, plan, place, reload=reload).run())
 
 
 def _check_settings(environ: Mapping[str, str]) -> Settings:
@@ -63,12 +63,11 @@ def _check_settings(environ: Mapping[str, str]) -> Settings:
 class Stack:
     """One run of the local stack."""
 
-    def __init__(self, home: Home, plan: Plan, place: PostgresPlace | None, *, reload: bool, stores_only: bool) -> None:
+    def __init__(self, home: Home, plan: Plan, place: PostgresPlace | None, *, reload: bool) -> None:
         self._home = home
         self._plan = plan
         self._place = place
         self._reload = reload
-        self._stores_only = stores_only
         self._ready = False
         self._began = time.monotonic()
         self._supervisor = Supervisor(home.logs, self._write_state)
@@ -98,11 +97,6 @@ class Stack:
     async def _work(self) -> None:
         await self._start_stores()
         await self._migrate()
-        if self._stores_only:
-            self._ready = True
-            self._write_state(self._supervisor)
-            say("Ready: the stores; `scoreboard status` shows their addresses")
-            await asyncio.Event().wait()
         self._start_services()
         await self._supervisor.ready("api")
         self._ready = True

@@ -12,7 +12,6 @@ from ops.state import stack_settings
 from ops.terminal import Exit, OpsError, say
 from scoreboard.connections_postgres import open_pool
 from scoreboard.connections_redis import redis_client
-from scoreboard.errors import ScoreboardError
 from scoreboard.migrations import Phase, migrate
 from scoreboard.rank_writer_redis import RedisRankWriter
 from scoreboard.score_store_postgres import PostgresScoreStore
@@ -23,8 +22,7 @@ _ATTEMPTS = 3
 
 def run_migrate(*, phase: Phase) -> Exit:
     """Apply what is missing of the schema."""
-    with _explained("migrate"):
-        applied = migrate(stack_settings().database_url, phase)
+    applied = migrate(stack_settings().database_url, phase)
     for name in applied:
         say(f"applied {name}")
     say(f"The schema is up to date (phase {phase}).")
@@ -38,18 +36,17 @@ def run_rebuild(*, board_id: str) -> Exit:
     try:
         store = PostgresScoreStore(pool)
         writer = RedisRankWriter(redis_client(settings), settings.redis_key_leaderboard)
-        with _explained("rebuild"):
-            board = next((board for board in store.boards() if board.board_id == board_id), None)
-            if board is None:
-                raise OpsError(f"There is no board {board_id}.")
-            for _ in range(_ATTEMPTS):
-                began = time.monotonic()
-                with _progress(f"rebuilding {board_id}") as progress:
-                    count = _Count(progress)
-                    done = rebuild_board(board, store=store, writer=writer, progress=count)
-                if done:
-                    say(f"{board_id} is complete: {count.value} standings in {time.monotonic() - began:.1f} s.")
-                    return Exit.OK
+        board = next((board for board in store.boards() if board.board_id == board_id), None)
+        if board is None:
+            raise OpsError(f"There is no board {board_id}.")
+        for _ in range(_ATTEMPTS):
+            began = time.monotonic()
+            with _progress(f"rebuilding {board_id}") as progress:
+                count = _Count(progress)
+                done = rebuild_board(board, store=store, writer=writer, progress=count)
+            if done:
+                say(f"{board_id} is complete: {count.value} standings in {time.monotonic() - began:.1f} s.")
+                return Exit.OK
         raise OpsError(f"{board_id} was emptied again while it was rebuilt, {_ATTEMPTS} times.")
     finally:
         pool.close()
@@ -76,11 +73,3 @@ def _progress(title: str) -> Iterator[Callable[[int], None]]:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed}")) as progress:
         task: Any = progress.add_task(title, total=None)
         yield lambda written: progress.update(task, completed=written)
-
-
-@contextmanager
-def _explained(verb: str) -> Iterator[None]:
-    try:
-        yield
-    except ScoreboardError as problem:
-        raise OpsError(f"{verb}: {problem}") from problem

@@ -106,22 +106,16 @@ def redis_part(home: Home, plan: Plan) -> Part:
 
 
 def queue_part(home: Home, plan: Plan) -> Part:
-    """The SQS emulator: on loopback, with SQS only, keeping what it holds over an orderly end."""
+    """The SQS emulator: on loopback, with SQS only, keeping what it has acknowledged (see `queue_server`)."""
     queue = plan.queue
     if queue is None:
         raise ValueError("the queue is not embedded")
     folder = home.path / "queue"
     folder.mkdir(exist_ok=True)
-    state = folder / "sqs.json"
-
-    async def prepare() -> None:
-        await asyncio.to_thread(ensure_queues, queue.endpoint)
-        # Read by now. Should the emulator be killed, the next must not serve these messages once more.
-        state.unlink(missing_ok=True)
 
     return Part(
         name="queue",
-        command=(str(queue_python()), "-m", "ministack"),
+        command=(str(queue_python()), str(CLONE / "ops" / "queue_server.py"), str(folder / "journal.jsonl")),
         environ={
             "PATH": os.environ.get("PATH", os.defpath),
             "GATEWAY_PORT": str(plan.ports["queue"]),
@@ -129,8 +123,6 @@ def queue_part(home: Home, plan: Plan) -> Part:
             "MINISTACK_HOST": "127.0.0.1",
             "SERVICES": "sqs",
             "LOG_LEVEL": "WARNING",
-            "PERSIST_STATE": "1",
-            "STATE_DIR": str(folder),
             "TMPDIR": str(folder),
             "HOME": str(folder),
             "SFTP_ENABLED": "0",
@@ -138,7 +130,7 @@ def queue_part(home: Home, plan: Plan) -> Part:
         },
         cwd=folder,
         is_ready=lambda: answers_http(f"{queue.endpoint}/_ministack/health"),
-        on_ready=prepare,
+        on_ready=lambda: asyncio.to_thread(ensure_queues, queue.endpoint),
     )
 
 

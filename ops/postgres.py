@@ -8,15 +8,15 @@ stays closed: the data, and a copy of the programs, go to a folder of this home 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops.binaries import postgres_install
-from ops.home import Home
+from ops.home import Home, write_private
 from ops.terminal import OpsError, say
 
 _NOBODY = 65534
@@ -90,9 +90,15 @@ def find_place(home: Home) -> PostgresPlace:
 
 
 def state_directory(home: Home) -> Path:
-    """The folder of this home outside of it."""
+    """The folder of this home outside of it.
+
+    Named by a random text kept in the home, not by its path: a fresh clone in the place of another starts empty.
+    """
     base = Path(os.environ.get("SCOREBOARD_STATE_DIR") or _STATE_DIRECTORY)
-    return base / hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
+    name = home.path / "state-id"
+    if not name.exists():
+        write_private(name, secrets.token_hex(8))
+    return base / name.read_text().strip()
 
 
 def _as_user(owner: tuple[int, int], command: list[str]) -> bool:
@@ -125,14 +131,17 @@ def _move_data(data: Path, refuge: Path, owner: tuple[int, int]) -> Path:
 
 
 def _copy_programs(install: Path, refuge: Path) -> Path:
+    """Copy a PostgreSQL with the libraries that its wheel keeps beside the package; gives the new installation."""
+    package = install.parent
     # Named by its source's age too, so that another version of the wheel is copied anew.
-    version = int((install / "bin" / "postgres").stat().st_mtime)
-    copy = refuge / f"{install.name}-{version}"
+    copy = refuge / f"programs-{int((install / 'bin' / 'postgres').stat().st_mtime)}"
     if not copy.exists():
         draft = refuge / f"{copy.name}.{os.getpid()}.new"
-        shutil.copytree(install, draft, symlinks=True)
+        shutil.copytree(install, draft / package.name / install.name, symlinks=True)
+        for libraries in package.parent.glob(f"{package.name}.libs"):
+            shutil.copytree(libraries, draft / libraries.name)
         draft.rename(copy)
-    return copy
+    return copy / package.name / install.name
 
 
 def _make_folder(folder: Path, owner: tuple[int, int] | None) -> None:

@@ -1,4 +1,4 @@
-"""The queues on the SQS emulator: made at every start of it, because it forgets them when it is killed.
+"""The queues on the SQS emulator: made at every start of it, because it remembers messages, not queues.
 
 Spoken to over plain HTTP without a signature, which the emulator does not check: boto3 would cost half of the
 time that a start may take.
@@ -63,8 +63,7 @@ def ensure_queues(endpoint: str) -> None:
 
 
 def _ensure(endpoint: str, name: str, attributes: dict[str, str]) -> None:
-    # Looked up first: after a start on another port the emulator would make a second queue of the name and
-    # hide the messages it kept in the first.
+    # Looked up first: one that exists with other attributes cannot be made again.
     try:
         url = call(endpoint, "GetQueueUrl", {"QueueName": name})["QueueUrl"]
     except urllib.error.HTTPError:

@@ -83,8 +83,8 @@ if [ "$(identity "$python")" != "$(identity "$folder/bin/python")" ] || [ ! -x "
     rm -rf "$folder"
     "$python" -m venv "$folder"
 fi
-echo "Installing $lock into $folder"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off \
+echo "Installing $lock into $folder (a minute, only once)"
+"$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-input --progress-bar off \
     --require-hashes -r "$lock"
 [ "$kind" = queue ] || install_clone
 { fingerprint "$kind" "$lock"; pwd; } > "$stamp"

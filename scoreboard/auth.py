@@ -153,7 +153,7 @@ def _candidates(keyring: Keyring, token: str) -> tuple[str, ...]:
     """The keys to try: the one that is named, or all where none is."""
     try:
         name = jwt.get_unverified_header(token).get("kid")
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError) as error:  # ValueError: no text that could be sent
         raise InvalidToken("The token is not a JWT.") from error
     if name is None:
         return keyring.secrets

@@ -15,16 +15,16 @@ DEVELOPMENT_SECRET: Final = "dev-secret-key-not-for-production"  # noqa: S105 - 
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518, 3.2: a key of HS256 has at least the size of the hash."""
 
-_DURATION: Final = re.compile(r"(\d+)\s*([smhd]?)")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
+_DURATION: Final = re.compile(r"([0-9]{1,9})\s*([smhd]?)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f"must be a whole number from {low} to {high}") from None
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        value = int(text)
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}")
         return value
@@ -62,9 +62,14 @@ def _path(text: str) -> str:
 
 
 def _database_url(text: str) -> str:
+    """Take the guide's form too: `schema=public`, a parameter that only one client library knows, is the default."""
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a postgresql:// URL")
-    return text
+    address, _, query = text.partition("?")
+    parameters = [part for part in query.split("&") if part and part != "schema=public"]
+    if any(part.startswith("schema=") for part in parameters):
+        raise ValueError("names a schema other than public")
+    return f"{address}?{'&'.join(parameters)}" if parameters else address
 
 
 def _http_url(text: str) -> str:
@@ -105,7 +110,7 @@ class Settings:
     )
     app_name: str = _setting("scoreboard-api", about="Name in logs and metrics.")
     app_version: str = _setting("0.1.0", about="Version shown by /health and in logs.")
-    host: str = _setting("127.0.0.1", about="Address to listen on; the image sets 0.0.0.0.")
+    host: str = _setting("127.0.0.1", about="Address to listen on; 0.0.0.0 for every one.")
     port: int = _setting("3000", PORT_NUMBER, about="Port to listen on.")
     api_base_path: str = _setting("/api", _path, about="Where the API begins.")
     log_level: str = _setting("info", _upper, about="debug, info, warning or error.")
@@ -195,6 +200,7 @@ class Settings:
         source = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         problems: list[str] = []
+        unread: set[str] = set()
         for setting in fields(cls):
             name = setting.name.upper()
             text = source.get(name, "").strip() or setting.metadata["default"]
@@ -203,16 +209,18 @@ class Settings:
             except ValueError as error:
                 shown = "a secret" if setting.metadata["secret"] else repr(text[:80])
                 problems.append(f"{name} is {shown}: it {error}")
-        if not problems:
-            settings = cls(**values)
-            problems = settings._contradictions(checks_tokens)
+                values[setting.name] = setting.metadata["parse"](setting.metadata["default"])
+                unread.add(setting.name)
+        settings = cls(**values)
+        problems.extend(settings._contradictions(checks_tokens, unread))
         if problems:
             raise ConfigError(problems)
         return settings
 
-    def _contradictions(self, checks_tokens: bool) -> list[str]:
+    def _contradictions(self, checks_tokens: bool, unread: set[str]) -> list[str]:
         problems = []
-        if self.database_pool_min > self.database_pool_max:
+        pool = {"database_pool_min", "database_pool_max"}
+        if self.database_pool_min > self.database_pool_max and not pool & unread:
             problems.append("DATABASE_POOL_MIN is larger than DATABASE_POOL_MAX")
         if checks_tokens and not self.jwt_secret:
             problems.append("JWT_SECRET is not set")

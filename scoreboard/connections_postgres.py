@@ -19,6 +19,15 @@ RECONNECT_S: Final = 2.0
 """How long a pool goes on by itself to replace a connection, with pauses that double; after that the next caller makes
 it try at once. So a server that was away for long is not found again only after as long a pause."""
 
+# The last two are no operational errors to the driver: a fail-over left us on a replica; we idled in a transaction.
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
+
 _PARAMETERS: Final[dict[str, Any]] = {
     "autocommit": True,
     "connect_timeout": 3,
@@ -76,5 +85,5 @@ def postgres_errors() -> Iterator[None]:
     """Turn what PostgreSQL raises when it cannot serve into `Unavailable`; a mistake of ours stays what it is."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+    except _AWAY as error:
         raise Unavailable(f"PostgreSQL cannot be used for the moment: {type(error).__name__}.") from error

@@ -26,7 +26,7 @@ from scoreboard.queries import lua
 
 SOCKET_TIMEOUT_S: Final = 0.8
 BULK_TIMEOUT_S: Final = 5.0
-"""For the worker's and the sweeper's larger calls."""
+"""For the larger calls of the sweeper and of rebuilds."""
 
 
 def _parameters(settings: Settings) -> dict[str, Any]:
@@ -42,12 +42,12 @@ def _parameters(settings: Settings) -> dict[str, Any]:
     }
 
 
-def redis_client(settings: Settings) -> redis.Redis:
-    """Return a client for synchronous work."""
+def redis_client(settings: Settings, *, timeout_s: float = BULK_TIMEOUT_S) -> redis.Redis:
+    """Return a client for synchronous work; a call takes up to twice the time limit."""
     return redis.Redis(
         **_parameters(settings),
-        socket_timeout=BULK_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, SOCKET_TIMEOUT_S),
         retry=Retry(ConstantBackoff(0.05), 1),
     )
 

@@ -84,9 +84,9 @@ class SqsEventQueue:
         """Return once the queue has acknowledged this very event.
 
         Raises:
-            QueueUnavailable: It did not in time, refused it, or the waiting room is full.
+            QueueUnavailable: It did not in time, refused it, is not open, or the waiting room is full.
         """
-        if self._closed or len(self._waiting) >= WAITING_ROOM:
+        if self._sender is None or self._closed or len(self._waiting) >= WAITING_ROOM:
             raise QueueUnavailable(retry_after_s=1)
         waiting = _Waiting(event, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,8 @@ VERSION: Final = 1
 MAX_TIME_US: Final = 10**16 - 1
 """Largest time in microseconds that the 16 digits of a ranking member hold: the year 2286."""
 
+# As `str` writes one: `uuid.UUID` also takes braces, and digits of any script.
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY_NAMESPACE: Final = uuid.UUID("5c0eb0a2-d5f4-4c0e-9f0e-7b1d0f5b3a11")
 
 
@@ -72,7 +75,7 @@ class ScoreEvent:
             fields = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent("The message is not JSON.") from error
-        if not isinstance(fields, dict) or fields.get("v") != VERSION:
+        if not isinstance(fields, dict) or type(fields.get("v")) is not int or fields["v"] != VERSION:
             raise InvalidEvent(f"The message is not a score event of version {VERSION}.")
         return cls(
             event_id=_uuid(fields.get("event_id")),
@@ -85,11 +88,8 @@ class ScoreEvent:
 
 
 def _uuid(value: object) -> uuid.UUID:
-    if isinstance(value, str):
-        try:
-            return uuid.UUID(value)
-        except ValueError:
-            pass
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return uuid.UUID(value)
     raise InvalidEvent("event_id is not a UUID.")
 
 

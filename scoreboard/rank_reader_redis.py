@@ -51,7 +51,7 @@ class RedisRankReader:
 
     async def users(self, board: Board, user_ids: Sequence[str]) -> Snapshot | None:
         """The entries of some users, in rank order."""
-        found = await self._read(board, ["users", *user_ids])
+        found = await self._read(board, ["users", *dict.fromkeys(user_ids)])
         if found is None:
             return None
         version, total, entries = found

@@ -96,7 +96,10 @@ class Cursor:
             and USER_ID.fullmatch(user_id)
         ):
             raise InvalidCursor
-        return cls(score, reached_at, user_id)
+        cursor = cls(score, reached_at, user_id)
+        if cursor.encode() != text:
+            raise InvalidCursor
+        return cursor
 
 
 def next_cursor(entries: Sequence[Entry], *, more: bool) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -27,6 +28,7 @@ class PostgresScoreReader:
 
     def __init__(self, pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]]) -> None:
         self._pool = pool
+        self._running: set[asyncio.Task[list[tuple[Any, ...]]]] = set()
 
     async def boards(self) -> Sequence[Board]:
         """All boards."""
@@ -40,7 +42,7 @@ class PostgresScoreReader:
         """The entries around a user. Raises `UnknownUser`."""
         rank = (await self.user(board, user_id)).entry.rank
         first = max(0, rank - 1 - radius)
-        return await self._page(board, rank + radius - first, offset=first)
+        return replace(await self._page(board, rank + radius - first, offset=first), next=None)
 
     async def users(self, board: Board, user_ids: Sequence[str]) -> Snapshot:
         """The entries of some users, in rank order."""
@@ -93,17 +95,35 @@ class PostgresScoreReader:
         )
 
     async def _rows(self, query: LiteralString, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Run one query; once more if the connection turns out to be dead, as all are after a restart of the server."""
+        """Run one query within the time limit.
+
+        A query that is given up is cancelled, but not waited for: the driver first asks the server to cancel it, which
+        takes two times five seconds more when the server hangs.
+        """
+        running = asyncio.create_task(self._persistently(query, parameters))
+        self._running.add(running)
+        running.add_done_callback(self._end)
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                with postgres_errors():
-                    try:
-                        return await self._execute(query, parameters)
-                    except (psycopg.OperationalError, psycopg.InterfaceError):
-                        await self._pool.check()
-                        return await self._execute(query, parameters)
-        except TimeoutError as error:
-            raise Unavailable("PostgreSQL does not answer.") from error
+            await asyncio.wait({running}, timeout=READ_TIMEOUT_S)
+            if running.done():
+                return running.result()
+        finally:
+            running.cancel()
+        raise Unavailable("PostgreSQL does not answer.")
+
+    def _end(self, query: asyncio.Task[list[tuple[Any, ...]]]) -> None:
+        self._running.discard(query)
+        if not query.cancelled():
+            query.exception()  # nobody may be there to hear of it
+
+    async def _persistently(self, query: LiteralString, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one query; once more if the connection turns out to be dead, as all are after a restart of the server."""
+        with postgres_errors():
+            try:
+                return await self._execute(query, parameters)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                await self._pool.check()
+                return await self._execute(query, parameters)
 
     async def _execute(self, query: LiteralString, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from scoreboard.auth import WRITE, Principal
-from scoreboard.boards import Board, Writers
+from scoreboard.boards import USER_ID, Board, Writers
 from scoreboard.errors import (
     BoardUnavailable,
     Forbidden,
@@ -126,6 +126,8 @@ def _scored_user(submission: Submission, principal: Principal, board: Board) -> 
     if principal.is_server:
         if submission.user_id is None:
             raise InvalidField("user_id is missing: a server says whose score it is.")
+        if not USER_ID.fullmatch(submission.user_id):
+            raise InvalidField("user_id is not a valid name.")
         return submission.user_id
     if board.writers is Writers.SERVER:
         raise Forbidden(f"Only servers score on board {board.board_id}.")
@@ -211,12 +213,12 @@ def apply_events(messages: Sequence[str], *, store: ScoreStore, writer: RankWrit
     reasons = {event: result.rejected[event.event_id] for event in events.values() if event.event_id in result.rejected}
     if reasons:
         store.reject(reasons)
-        failed |= {at: reasons[event] for at, event in events.items() if event in reasons}
+    rejected = {at: reasons[event] for at, event in events.items() if event in reasons}
     changed, index_error = _refresh_index(events.values(), boards, store, writer)
     return BatchReport(
-        failed=failed,
+        failed=failed | rejected,
         fresh=result.fresh,
-        duplicates=len(events) - len(reasons) - result.fresh,
+        duplicates=len(events) - len(rejected) - result.fresh,
         conflicting=len(result.conflicting),
         index_changed=changed,
         index_error=index_error,
@@ -353,7 +355,7 @@ class LeaderboardReader:
         key = (board.board_id, limit)
         now = asyncio.get_running_loop().time()
         kept = self._pages.get(key)
-        if kept is None or now - kept[0] > FALLBACK_CACHE_S:
+        if kept is None or (kept[1].done() and now - kept[0] > FALLBACK_CACHE_S):
             # Boards are few and a limit is at most 100, so this is bounded.
             kept = self._pages[key] = now, asyncio.create_task(self._truth.top(board, limit))
         return await asyncio.shield(kept[1])

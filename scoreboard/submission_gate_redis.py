@@ -1,7 +1,7 @@
 """Rate limit and idempotency of submissions, in one Lua call on Redis' clock.
 
-The keyed libraries were tried first: `limits` keeps an exact moving window, but takes the time from the caller's clock,
-so that two hosts five minutes apart each let a full window through.
+A library was tried first: `limits` keeps an exact moving window, but takes the time from the caller's clock, so that a
+host whose clock is ahead lets a second window through and then shuts out the others.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ from scoreboard.rank_writer_redis import RedisRankWriter
 from scoreboard.score_store_postgres import PostgresScoreStore
 
 SERVICE: Final = "scoreboard-worker"
+INDEX_TIMEOUT_S: Final = 0.6
+"""With its one retry less than the time a batch keeps back for the index: a Redis that hangs must not get a function
+killed after its commit, again and again until the message is a dead letter."""
 
 
 @cache
@@ -46,4 +49,4 @@ def store() -> PostgresScoreStore:
 @cache
 def writer() -> RedisRankWriter:
     """Return the index."""
-    return RedisRankWriter(redis_client(settings()), settings().redis_key_leaderboard)
+    return RedisRankWriter(redis_client(settings(), timeout_s=INDEX_TIMEOUT_S), settings().redis_key_leaderboard)

@@ -49,6 +49,7 @@ class ScoreBatchProcessor(BatchProcessor):
             )
         except Unavailable as error:
             runtime.logger().warning("batch postponed", extra={"reason": error.message, "records": len(messages)})
+            runtime.metrics().add_metric(name="batches_postponed", unit=MetricUnit.Count, value=1)
             return {at: _exc_info(error) for at in range(len(messages))}
         _report(report, messages)
         return {at: _exc_info(InvalidRequest(reason)) for at, reason in report.failed.items()}

@@ -43,7 +43,7 @@ class BoardQuery:
 async def get_leaderboard() -> Response:
     """Show some entries of a board."""
     parts = services()
-    board = parts.catalog.get(one_parameter(request, "board") or GLOBAL.board_id)
+    board = parts.catalog.get(one_parameter(request, "board", GLOBAL.board_id))
     query = read_query(request, board)
     snapshot = await read_board(parts, board, query)
     response = Response(snapshot.to_json(), content_type="application/json")
@@ -57,7 +57,7 @@ async def get_leaderboard() -> Response:
 async def get_user(user_id: str) -> Response:
     """Show where one user is on a board."""
     parts = services()
-    board = parts.catalog.get(one_parameter(request, "board") or GLOBAL.board_id)
+    board = parts.catalog.get(one_parameter(request, "board", GLOBAL.board_id))
     if not USER_ID.fullmatch(user_id):
         raise UnknownUser
     standing = await parts.reader.user(board, user_id)

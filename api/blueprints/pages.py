@@ -10,6 +10,7 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 
+from api.services import services
 from scoreboard.errors import NotFound
 
 blueprint = Blueprint("pages", __name__)
@@ -55,7 +56,7 @@ async def get_static(name: str) -> Response:
 
 def file_response(name: str) -> Response:
     """Return a file of the pages, or that the client has it already. Raises `NotFound`."""
-    file = _read(name)
+    file = _read(name, services().settings.api_base_path)
     response = Response(file.data, content_type=_TYPES[Path(name).suffix])
     response.set_etag(file.etag)
     response.headers["Cache-Control"] = "no-cache"
@@ -66,8 +67,11 @@ def file_response(name: str) -> Response:
     return response
 
 
-def _read(name: str) -> _File:
-    """Read a file, again only when it has changed. A name is one of the folder's own, so no path leads out of it."""
+def _read(name: str, base_path: str) -> _File:
+    """Read a file, again only when it has changed. A name is one of the folder's own, so no path leads out of it.
+
+    A page learns from its `data-api` where the API begins.
+    """
     path = WEB / name
     if not _NAME.fullmatch(name) or path.suffix not in _TYPES:
         raise NotFound
@@ -75,8 +79,8 @@ def _read(name: str) -> _File:
         changed_ns = path.stat().st_mtime_ns
     except OSError as error:
         raise NotFound from error
-    known = _files.get(name)
+    known = _files.get(base_path + name)
     if known is None or known.changed_ns != changed_ns:
-        data = path.read_bytes()
-        known = _files[name] = _File(changed_ns, data, hashlib.blake2b(data, digest_size=12).hexdigest())
+        data = path.read_bytes().replace(b'data-api="/api"', f'data-api="{base_path}"'.encode())
+        known = _files[base_path + name] = _File(changed_ns, data, hashlib.blake2b(data, digest_size=12).hexdigest())
     return known

@@ -47,10 +47,10 @@ async def post_score() -> Response:
     parts.metrics.submit_seconds.observe(time.perf_counter() - started)
     response = jsonify({"event_id": str(receipt.event_id), "status": "queued"})
     response.status_code = 202
-    response.headers["Location"] = f"{parts.settings.api_base_path}/scores/{receipt.event_id}"
-    response.headers.update(rate_limit_headers(parts.settings.rate_limit_max_requests, receipt.admission))
+    response.headers.add("Location", f"{parts.settings.api_base_path}/scores/{receipt.event_id}")
+    response.headers.extend(rate_limit_headers(parts.settings.rate_limit_max_requests, receipt.admission))
     if receipt.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers.add("Idempotent-Replayed", "true")
     return response
 
 

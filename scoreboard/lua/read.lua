@@ -29,6 +29,17 @@ local function index_of(member)
     return redis.call(descending and 'ZREVRANK' or 'ZRANK', KEYS[1], member)
 end
 
+-- Whether a is smaller than b by its bytes, as Redis orders members; `<` goes by the locale of the server.
+local function smaller(a, b)
+    for at = 1, math.min(#a, #b) do
+        local left, right = string.byte(a, at), string.byte(b, at)
+        if left ~= right then
+            return left < right
+        end
+    end
+    return #a < #b
+end
+
 -- How many entries stand before or at (score, member), which need not be there any more: those of better scores,
 -- and among those of the same score the ones that a binary search finds.
 local function count_up_to(score, member)
@@ -43,16 +54,16 @@ local function count_up_to(score, member)
     while low < high do
         local middle = math.floor((low + high) / 2)
         local found = redis.call(descending and 'ZREVRANGE' or 'ZRANGE', KEYS[1], middle, middle)[1]
-        local before
+        local after
         if descending then
-            before = found >= member
+            after = smaller(found, member)
         else
-            before = found <= member
+            after = smaller(member, found)
         end
-        if before then
-            low = middle + 1
-        else
+        if after then
             high = middle
+        else
+            low = middle + 1
         end
     end
     return low

@@ -25,7 +25,7 @@ from ops.load_plan import Ledger, LoadEvent, LoadPlan, make_plan
 from ops.load_plan import Screen as JudgedScreen
 from ops.load_send import Pace, Sender
 from tests.support.screens import Screen, screens
-from tests.support.stack import LocalStack, local_stack, open_folder
+from tests.support.stack import LocalStack, local_stack, open_folder, until
 
 PLAYERS = 60
 SCREENS = 20
@@ -62,7 +62,8 @@ class Faults:
             self.struck.append((time.monotonic(), name))
 
     def _worker(self) -> None:
-        self._kill(self.chance.choice(self.stack.status()["worker"]["pids"]), signal.SIGKILL)
+        # Between two lives of the worker there is nobody to kill.
+        self._kill(self.chance.choice(until(lambda: self.stack.status()["worker"]["pids"])), signal.SIGKILL)
 
     def _flush(self) -> None:
         try:

@@ -1,0 +1,211 @@
+"""Settings: one message about everything that is wrong, nothing unsafe in production, no secret in a log."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import pytest
+
+from scoreboard.config import DEVELOPMENT_SECRET, Settings
+from scoreboard.errors import ConfigError
+
+SECRET = "s" * 32
+LEAST = {"JWT_SECRET": SECRET}
+PRODUCTION = {**LEAST, "APP_ENV": "production", "CORS_ORIGIN": "https://scoreboard.example.com"}
+
+WRONG = {
+    "APP_ENV": "prod",
+    "PORT": "70000",
+    "API_BASE_PATH": "api/",
+    "LOG_LEVEL": "loud",
+    "LOG_FORMAT": "xml",
+    "DATABASE_URL": "mysql://somewhere:hunter2@host/db",
+    "DATABASE_POOL_MIN": "none",
+    "DATABASE_POOL_MAX": "0",
+    "DATABASE_IDLE_TIMEOUT": "-1",
+    "REDIS_PORT": "0",
+    "REDIS_TLS_ENABLED": "perhaps",
+    "REDIS_DB": "16",
+    "REDIS_POOL_MAX": "1.5",
+    "SQS_QUEUE_URL": "scores",
+    "JWT_EXPIRY": "0h",
+    "JWT_ALGORITHM": "none",
+    "RATE_LIMIT_WINDOW_MS": "0",
+    "RATE_LIMIT_MAX_REQUESTS": "",
+    "IDEMPOTENCY_WINDOW_MS": "1e3",
+    "CORS_ORIGIN": "scoreboard.example.com",
+    "CORS_CREDENTIALS": "yes",
+    "TRUSTED_PROXY_HOPS": "6",
+    "SSE_HEARTBEAT_INTERVAL": "86400001",
+    "SSE_MESSAGE_TIMEOUT": "NaN",
+    "SSE_MAX_CLIENTS_PER_INSTANCE": "0",
+    "SSE_MAX_CLIENTS_PER_ADDRESS": "-5",
+    "SSE_MAX_CLIENTS_PER_USER": "many",
+    "SSE_MAX_AGE": "0",
+    "REQUEST_TIMEOUT": "9" * 5000,
+    "SHUTDOWN_GRACE_PERIOD": "30s",
+}
+
+
+def _problems(environ: dict[str, str], *, checks_tokens: bool = True) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env(environ, checks_tokens=checks_tokens)
+    return caught.value.problems
+
+
+def _named(problems: tuple[str, ...]) -> set[str]:
+    return {problem.split()[0] for problem in problems}
+
+
+def test_nothing_but_the_secret_has_to_be_set() -> None:
+    settings = Settings.from_env(LEAST)
+    assert settings.app_env == "development"
+    assert settings.port == 3000
+    assert settings.api_base_path == "/api"
+    assert settings.rate_limit_max_requests == 10
+    assert settings.jwt_expiry == 24 * 3600
+    assert settings.sse_heartbeat_interval == 15_000
+    assert settings.redis_key_leaderboard == "leaderboard:top10"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_every_wrong_variable_is_named_with_its_value(name: str) -> None:
+    if not WRONG[name]:
+        return
+    problems = _problems({**LEAST, name: WRONG[name]})
+    assert _named(problems) == {name}
+    assert len(problems) == 1
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    wrong = {name: value for name, value in WRONG.items() if value}
+    assert _named(_problems({**LEAST, **wrong})) == set(wrong)
+
+
+def test_what_is_missing_is_said_together_with_what_is_wrong() -> None:
+    assert _named(_problems({"PORT": "x", "CORS_ORIGIN": "*"})) == {"PORT", "JWT_SECRET", "CORS_ORIGIN"}
+    assert _named(_problems({**PRODUCTION, "PORT": "x", "JWT_SECRET": "short"})) == {"PORT", "JWT_SECRET"}
+    # A value that could not be read is not compared with others.
+    assert _named(_problems({**LEAST, "DATABASE_POOL_MIN": "x", "DATABASE_POOL_MAX": "1"})) == {"DATABASE_POOL_MIN"}
+
+
+def test_a_variable_that_is_empty_or_blank_counts_as_not_set() -> None:
+    every = {setting.name.upper(): " " for setting in fields(Settings)}
+    assert Settings.from_env({**every, **LEAST}) == Settings.from_env(LEAST)
+    assert _named(_problems({"JWT_SECRET": ""})) == {"JWT_SECRET"}
+
+
+def test_an_unknown_variable_is_ignored() -> None:
+    assert Settings.from_env({**LEAST, "NODE_ENV": "production", "PRISMA_X": "1"}) == Settings.from_env(LEAST)
+
+
+def test_the_environment_of_the_process_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("PORT", "3456")
+    assert Settings.from_env().port == 3456
+
+
+@pytest.mark.parametrize("env", ["production", "staging"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET", DEVELOPMENT_SECRET),
+        ("JWT_SECRET", "x" * 31),
+        ("JWT_SECRET_PREVIOUS", DEVELOPMENT_SECRET),
+        ("JWT_SECRET_PREVIOUS", "short"),
+        ("CORS_ORIGIN", "*"),
+        ("CORS_ORIGIN", "https://scoreboard.example.com, *"),
+    ],
+)
+def test_production_and_staging_refuse_what_is_for_development(env: str, name: str, value: str) -> None:
+    assert _named(_problems({**PRODUCTION, "APP_ENV": env, "CORS_CREDENTIALS": "false", name: value})) == {name}
+
+
+def test_production_runs_with_what_is_safe() -> None:
+    settings = Settings.from_env({**PRODUCTION, "JWT_SECRET_PREVIOUS": "p" * 32})
+    assert settings.is_production
+    assert not Settings.from_env(LEAST).is_production
+
+
+def test_a_secret_is_measured_in_bytes() -> None:
+    assert Settings.from_env({**PRODUCTION, "JWT_SECRET": "é" * 16}).is_production
+
+
+def test_development_may_use_the_example_secret_and_any_origin_without_credentials() -> None:
+    Settings.from_env({"JWT_SECRET": DEVELOPMENT_SECRET, "CORS_ORIGIN": "*", "CORS_CREDENTIALS": "false"})
+    assert _named(_problems({**LEAST, "CORS_ORIGIN": "*"})) == {"CORS_ORIGIN"}
+
+
+def test_the_worker_needs_no_secret() -> None:
+    assert Settings.from_env({}, checks_tokens=False).jwt_secret == ""
+    assert Settings.from_env(
+        {"APP_ENV": "production", **{k: v for k, v in PRODUCTION.items() if k != "JWT_SECRET"}}, checks_tokens=False
+    ).is_production
+
+
+def test_a_pool_has_room_for_its_minimum() -> None:
+    assert _named(_problems({**LEAST, "DATABASE_POOL_MIN": "30"})) == {"DATABASE_POOL_MIN"}
+
+
+def test_secrets_appear_neither_in_repr_nor_in_messages() -> None:
+    secrets = {
+        "JWT_SECRET": "secret-one-" * 4,
+        "JWT_SECRET_PREVIOUS": "secret-two-" * 4,
+        "REDIS_PASSWORD": "secret-three",
+        "DATABASE_URL": "postgresql://u:secret-four@h/d",
+    }
+    settings = Settings.from_env(secrets)
+    assert settings.redis_password == "secret-three"
+    assert "secret-" not in repr(settings)
+    assert "secret-" not in str(settings)
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({"DATABASE_URL": "mysql://u:hunter2@h/d", "JWT_SECRET": "hunter3", "APP_ENV": "production"})
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    (problem,) = _problems({**LEAST, "PORT": "9" * 5000})
+    assert len(problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("900", 900), ("900s", 900), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("15 m", 900)]
+)
+def test_a_duration_is_read_in_its_unit(text: str, seconds: int) -> None:
+    assert Settings.from_env({**LEAST, "JWT_EXPIRY": text}).jwt_expiry == seconds
+
+
+@pytest.mark.parametrize("text", ["24 hours", "-1h", "1.5h", "h", "0", "1w"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    assert _named(_problems({**LEAST, "JWT_EXPIRY": text})) == {"JWT_EXPIRY"}
+
+
+def test_origins_are_separated_by_commas_and_lose_a_slash_at_the_end() -> None:
+    settings = Settings.from_env({**LEAST, "CORS_ORIGIN": "https://a.example/ , http://localhost:3000"})
+    assert settings.cors_origin == ("https://a.example", "http://localhost:3000")
+    for bad in ("https://a.example/path", "ftp://a.example", ",", "https://"):
+        assert _named(_problems({**LEAST, "CORS_ORIGIN": bad})) == {"CORS_ORIGIN"}
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False)]
+)
+def test_a_flag_is_true_or_false(text: str, flag: bool) -> None:
+    assert Settings.from_env({**LEAST, "REDIS_TLS_ENABLED": text}).redis_tls_enabled is flag
+
+
+@pytest.mark.parametrize("text", ["1_000", "+5", "٣", "5 5", "0x10"])
+def test_a_number_is_written_in_digits(text: str) -> None:
+    assert _named(_problems({**LEAST, "REDIS_POOL_MAX": text})) == {"REDIS_POOL_MAX"}
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.from_env(LEAST)
+    with pytest.raises(FrozenInstanceError):
+        settings.port = 1  # type: ignore[misc]
+    assert replace(settings, port=1).port == 1
+
+
+def test_every_setting_is_described() -> None:
+    for setting in fields(Settings):
+        assert setting.metadata["about"].endswith("."), setting.name
