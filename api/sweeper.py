@@ -21,7 +21,7 @@ from scoreboard.ports import RankWriter, ScoreStore
 from scoreboard.service import rebuild_board, sweep_board
 
 INTERVAL_S: Final = 2.0
-LOCK_MS: Final = 4000
+LOCK_MS: Final = 3000
 """How long the sweeper's post stays taken after its holder died."""
 
 _log = logging.getLogger(__name__)
@@ -68,13 +68,14 @@ class Sweeper:
             if self._stopped:
                 return
             self._keep_lock()
-            if self._writer.state(board.board_id).complete:
-                self._sweep_board(board)
+            state = self._writer.state(board.board_id)
+            # A watermark that the truth has not reached is of another truth: a backup has been restored.
+            if state.complete and state.watermark <= self._store.watermark():
+                self._sweep_board(board, state.watermark)
             else:
                 self._rebuild_board(board)
 
-    def _sweep_board(self, board: Board) -> None:
-        watermark = self._writer.state(board.board_id).watermark
+    def _sweep_board(self, board: Board, watermark: int) -> None:
         changed = sweep_board(board, store=self._store, writer=self._writer, watermark=watermark)
         self._metrics.sweeps.labels("swept").inc()
         if changed:
@@ -86,7 +87,7 @@ class Sweeper:
 
         def progress(_written: int) -> None:
             nonlocal last_kept
-            if time.monotonic() - last_kept > LOCK_MS / 4000:
+            if time.monotonic() - last_kept > LOCK_MS / 3000:
                 last_kept = time.monotonic()
                 self._keep_lock()
 

@@ -103,11 +103,12 @@ class Stack:
         self._write_state(self._supervisor)
         self._welcome()
         await self._supervisor.ready("worker")
+        upkeep = [self._supervisor.bound_logs()]
         if self._reload:
             from ops.reload import restart_on_change
 
-            await restart_on_change(self._supervisor)
-        await asyncio.Event().wait()
+            upkeep.append(restart_on_change(self._supervisor))
+        await asyncio.gather(*upkeep)
 
     async def _start_stores(self) -> None:
         say(f"Starting {', '.join(self._plan.ports) or 'with the parts that the environment names'}")

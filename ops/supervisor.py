@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ _BACKOFF_START_S = 0.2
 _HEALTHY_AFTER_S = 10.0
 _READY_WITHIN_S = 60.0
 _DEATHS_BEFORE_READY = 5
+_LOG_CHECK_S = 10.0
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 
@@ -101,7 +103,6 @@ class Keeper:
 
     async def _live(self) -> int:
         """One life, from start to end; gives the exit code."""
-        _bound(self.log)
         with self.log.open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 *self.part.argv,
@@ -172,6 +173,13 @@ class Supervisor:
         for wave in waves:
             await asyncio.gather(*(self.keepers[name].stop() for name in wave if name in self.keepers))
 
+    async def bound_logs(self) -> None:
+        """Look after the length of the logs, for ever."""
+        while True:
+            for keeper in self.keepers.values():
+                bound(keeper.log)
+            await asyncio.sleep(_LOG_CHECK_S)
+
     def report(self) -> dict[str, dict[str, Any]]:
         """What lives now."""
         return {
@@ -190,9 +198,11 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _bound(log: Path) -> None:
+def bound(log: Path) -> None:
+    """Keep a log that has become long as `.log.1`, and begin it anew; its writer appends and does not notice."""
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
-        log.replace(log.with_suffix(".log.1"))
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 def _tail(log: Path, lines: int = 8) -> str:

@@ -218,7 +218,7 @@ async def test_an_emulator_that_hangs_or_is_gone_makes_every_submission_fail(
 def test_a_submission_is_answered_within_the_two_seconds_that_are_promised(queue_url: str) -> None:
     assert event_queue_sqs.SUBMIT_TIMEOUT_S < 2
     # Nothing may hold a sender much longer: what is hung must not keep the senders from what is not.
-    config = sqs_client().meta.config
+    config: Any = sqs_client().meta.config
     assert config.read_timeout < event_queue_sqs.SUBMIT_TIMEOUT_S
     assert config.retries == {"total_max_attempts": 1, "mode": "standard"}
 

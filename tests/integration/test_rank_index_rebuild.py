@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -155,18 +155,21 @@ async def test_whatever_happens_a_part_is_never_read_and_versions_never_fall(
     async with opened_index(settings) as index:
         with opened_writer(settings) as (writer, client):
             history = _History(rng, rules, store, writer, index)
+
+            def kill() -> None:
+                own_valkey.part.kill()
+                own_valkey.part.start()
+
+            steps: list[Callable[[], object]] = [
+                history.commit,
+                history.deliver,
+                history.sweep,
+                history.step_rebuild,
+                client.flushall,
+                kill,
+            ]
             for _ in range(60):
-                step = rng.choices(
-                    [history.commit, history.deliver, history.sweep, history.step_rebuild, "flush", "kill"],
-                    weights=[30, 25, 10, 30, 4, 1],
-                )[0]
-                if step == "flush":
-                    client.flushall()
-                elif step == "kill":
-                    own_valkey.part.kill()
-                    own_valkey.part.start()
-                else:
-                    step()
+                rng.choices(steps, weights=[30, 25, 10, 30, 4, 1])[0]()
                 await history.check()
             while history.rebuild is not None:
                 history.step_rebuild()

@@ -7,7 +7,7 @@ import random
 import uuid
 from collections.abc import Iterable, Sequence
 
-from scoreboard.boards import Board, Mark, Operator, SortOrder, combine
+from scoreboard.boards import MAX_SAFE_INTEGER, Board, Mark, Operator, SortOrder, combine
 from scoreboard.events import ScoreEvent
 from scoreboard.ranking import sort_key
 from scoreboard.standings import Entry, entries_from
@@ -27,7 +27,8 @@ def board(
     *,
     min_change: int = -1000,
     max_change: int = 1000,
-    **rules: int,
+    min_score: int = -MAX_SAFE_INTEGER,
+    max_score: int = MAX_SAFE_INTEGER,
 ) -> Board:
     """A board of its own name."""
     return Board(
@@ -36,7 +37,8 @@ def board(
         sort_order=order,
         min_change=min_change,
         max_change=max_change,
-        **rules,
+        min_score=min_score,
+        max_score=max_score,
     )
 
 

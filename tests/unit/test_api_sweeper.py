@@ -103,6 +103,14 @@ def test_only_one_process_sweeps() -> None:
     assert writer.written == []
 
 
+def test_a_watermark_that_the_truth_has_not_reached_means_another_truth_and_a_rebuild() -> None:
+    writer = Writer(watermarks={"race": 101})
+
+    sweeper(Store(), writer)[0].sweep()
+
+    assert writer.rebuilt == ["race"]
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper_module, "INTERVAL_S", 0.01)

@@ -32,7 +32,7 @@ anything = st.recursive(
 )
 GOOD: dict[str, Any] = json.loads(event().to_json())
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "v": [None, 0, 2, -1, "1", 1.0, True, [1], {}],
     "event_id": [None, "", "1", 1, "x" * 32, "g" * 36, [], {}, "\ud800", "1_" * 16, "٣" * 32, "{" + "0" * 32 + "}"],
     "board_id": [None, "", "Global", "a b", "a\n", 1, [], "x" * 33, "\ud800", "a\x00"],

@@ -19,6 +19,7 @@ from ops.home import CLONE, Home, is_free
 from ops.poller_settings import PollerSettings
 from ops.processes import birth_of, end, lives
 from ops.state import describe, stack_settings
+from ops.supervisor import bound
 from ops.terminal import OpsError, WrongUse
 from scoreboard.config import Settings
 from scoreboard.errors import ConfigError
@@ -205,3 +206,15 @@ def test_status_without_a_stack_is_still_json_and_fails(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert json.loads(done.stdout)["running"] is False
+
+
+def test_a_log_that_has_become_long_is_cut_while_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    with log.open("ab") as writer:
+        writer.write(b"old\n" * 3_000_000)
+        writer.flush()
+        bound(log)
+        writer.write(b"new\n")
+
+    assert log.read_bytes() == b"new\n"
+    assert (tmp_path / "part.log.1").stat().st_size == 12_000_000
