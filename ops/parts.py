@@ -195,20 +195,21 @@ async def _answers_ping(port: int) -> bool:
 
 
 def _accepts_sql(url: str) -> bool:
-    """Whether the server accepts connections; makes the database on the way, which a new server lacks."""
+    """Whether the database can be used; makes it on the way, as a new server has none of its name."""
     import psycopg
-    from psycopg.errors import DuplicateDatabase, InvalidCatalogName
 
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError as problem:
-        if "does not exist" not in str(problem):
-            return False
-        maintenance = url.rpartition("/")[0] + "/postgres"
-        try:
-            with psycopg.connect(maintenance, connect_timeout=2, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE scoreboard")
-        except (DuplicateDatabase, InvalidCatalogName, psycopg.OperationalError):
-            return False
-        return _accepts_sql(url)
+        if "does not exist" in str(problem):
+            _make_database(url)
+        return False
     return True
+
+
+def _make_database(url: str) -> None:
+    import psycopg
+
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", connect_timeout=2, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())

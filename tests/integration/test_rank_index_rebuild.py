@@ -63,6 +63,33 @@ async def test_a_rebuild_begins_a_new_epoch_and_tells_how_far_it_is(
     assert writer.state("global").watermark > 0
 
 
+async def test_what_is_committed_during_a_rebuild_is_in_it_though_its_worker_died(
+    store: PostgresScoreStore, index: RedisRankReader, writer: RedisRankWriter
+) -> None:
+    store.apply([event(f"user{n}", 5) for n in range(600)], timeout_ms=10_000)
+    rebuilt = rebuild_board(
+        GLOBAL,
+        store=store,
+        writer=writer,
+        progress=lambda written: store.apply([event("user0", 5), event("late", written)], timeout_ms=10_000),
+    )
+    assert rebuilt
+    shown = scores(await top(index, GLOBAL))
+    assert (shown["user0"], shown["late"]) == (15, 1100)
+
+
+async def test_a_rebuild_that_was_interrupted_says_so_and_the_next_one_completes(
+    store: PostgresScoreStore, own_valkey: parts.RedisServer
+) -> None:
+    store.apply([event("ada", 5)], timeout_ms=10_000)
+    settings = own_valkey.settings()
+    with opened_writer(settings) as (writer, client):
+        assert not rebuild_board(GLOBAL, store=store, writer=writer, progress=lambda _: client.flushall())
+        assert not writer.state("global").complete
+        assert rebuild_board(GLOBAL, store=store, writer=writer)
+        assert writer.state("global").complete
+
+
 async def test_after_a_kill_and_a_restart_the_board_is_incomplete_until_it_is_rebuilt(
     own_valkey: parts.RedisServer, store: PostgresScoreStore
 ) -> None:

@@ -47,7 +47,6 @@ class LocalStack:
             "SCOREBOARD_HOME": str(home),
             "PORT": str(self.port),
         }
-        self.output = ""
         self._process: subprocess.Popen[str] | None = None
         self._log = home.parent / f"{home.name}.out"
 
@@ -167,12 +166,13 @@ def open_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_stack(home: Path, **environ: str) -> Iterator[LocalStack]:
-    """A whole stack, ready, for the length of a block."""
-    stack = LocalStack(home, environ).start()
-    try:
-        yield stack
-    finally:
-        stack.stop()
+    """A whole stack, ready, for the length of a block. The home may be closed to PostgreSQL's user."""
+    with open_folder() as outside:
+        stack = LocalStack(home, {"SCOREBOARD_STATE_DIR": str(outside), **environ}).start()
+        try:
+            yield stack
+        finally:
+            stack.stop()
 
 
 def until(question: Any, *, seconds: float = 30.0, what: str = "it did not become so") -> Any:
