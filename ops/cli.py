@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from ops.home import CLONE
 from ops.terminal import Exit, OpsError, complain
 from scoreboard.errors import ConfigError, ScoreboardError
 
@@ -17,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; gives 0 for done, 1 for failed, 2 for wrong use or wrong settings."""
     given = _parser().parse_args(arguments)
     verb: Verb = given.verb
+    read_env_file()
     try:
         return int(verb(given))
     except ConfigError as problem:
@@ -36,6 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.FAILED
     except KeyboardInterrupt:
         return 130
+
+
+def read_env_file() -> None:
+    """Take what the environment does not say from `.env` of the clone, unless this is a production environment.
+
+    `SCOREBOARD_ENV_FILE` names another file.
+    """
+    path = Path(os.environ.get("SCOREBOARD_ENV_FILE") or CLONE / ".env")
+    if path.is_file() and os.environ.get("APP_ENV", "development") in ("development", "test"):
+        from dotenv import load_dotenv
+
+        load_dotenv(path)
 
 
 def _local(given: argparse.Namespace) -> int:

@@ -42,6 +42,8 @@ class LocalStack:
             # No demo players and no rate limit, unless a test wants them.
             "SCOREBOARD_DEMO": "0",
             "RATE_LIMIT_MAX_REQUESTS": "1000000",
+            # What a developer keeps in the clone's .env is not for tests.
+            "SCOREBOARD_ENV_FILE": os.devnull,
             **_clean_environ(),
             **(environ or {}),
             "SCOREBOARD_HOME": str(home),
