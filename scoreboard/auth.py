@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -167,6 +168,9 @@ def _jwt(secret: str) -> jwt.PyJWT:
     """
     return _STRICT if len(secret.encode()) >= MIN_SECRET_BYTES else _LENIENT
 
+
+# Said once, by the settings, and not at every token, on the error channel of whoever prints one.
+warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
 _STRICT: Final = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 _LENIENT: Final = jwt.PyJWT(options={"enforce_minimum_key_length": False})

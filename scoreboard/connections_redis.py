@@ -124,7 +124,10 @@ class ScriptCaller:
     async def _send(self) -> None:
         try:
             while self._waiting:
-                calls, self._waiting = self._waiting, []
+                # Whoever has given up meanwhile was told that nothing happened: nothing shall.
+                calls, self._waiting = [call for call in self._waiting if not call.answer.done()], []
+                if not calls:
+                    break
                 try:
                     async with asyncio.timeout(self._timeout_s):
                         answers = await self._run(calls)

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from ops.home import CLONE
 from scoreboard.config import Settings
-from scoreboard.connections_redis import async_redis_client
+from scoreboard.connections_redis import ScriptCaller, async_redis_client
 from scoreboard.errors import LimiterUnavailable, Unavailable
 from scoreboard.ports import Admission, AdmissionOutcome
 from scoreboard.submission_gate_redis import RedisSubmissionGate
@@ -129,6 +129,43 @@ async def test_several_processes_whose_clocks_are_wrong_admit_exactly_the_limit(
     outcomes = [outcome for output, _ in answers for outcome in json.loads(output)]
     assert len(outcomes) == 150
     assert outcomes.count("admitted") == LIMIT
+
+
+async def test_scripts_that_the_server_has_forgotten_are_loaded_again(
+    gate: RedisSubmissionGate, redis_async: redis.asyncio.Redis
+) -> None:
+    await _admit(gate)
+    await redis_async.script_flush()
+    assert (await _outcomes(gate, 50)).count(AdmissionOutcome.ADMITTED) == LIMIT - 1
+
+
+async def test_who_gives_up_before_being_asked_for_is_not_counted(own_valkey: parts.RedisServer) -> None:
+    async with _client(own_valkey.settings()) as client:
+        gate = _gate(client, own_valkey.settings())
+        await _admit(gate)
+        with own_valkey.part.paused():
+            under_way = asyncio.create_task(_admit(gate))
+            await asyncio.sleep(0.1)
+            behind = [asyncio.create_task(_admit(gate, "bob")) for _ in range(5)]
+            await asyncio.sleep(0)
+            for each in behind:
+                each.cancel()
+            await asyncio.wait([under_way, *behind])
+            assert isinstance(under_way.exception(), LimiterUnavailable)
+            await asyncio.sleep(0.1)
+        assert (await _admit(gate, "bob")).remaining == LIMIT - 1
+
+
+async def test_more_than_the_waiting_room_holds_fail_closed_at_once(own_valkey: parts.RedisServer) -> None:
+    async with _client(own_valkey.settings()) as client:
+        gate = _gate(client, own_valkey.settings())
+        await _admit(gate)
+        with own_valkey.part.paused():
+            waiting = [asyncio.create_task(_admit(gate)) for _ in range(ScriptCaller.MOST_WAITING + 10)]
+            refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert {type(each.exception()) for each in refused} == {LimiterUnavailable}
+            assert len(refused) < len(waiting)
+            await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_users_do_not_use_up_each_others_limit(gate: RedisSubmissionGate) -> None:
