@@ -11,6 +11,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,14 @@ class PostgresPlace:
                 user=uid,
                 group=gid,
                 extra_groups=[] if self.owner else None,
+                start_new_session=True,
             )
-            code = await process.wait()
+            try:
+                code = await process.wait()
+            finally:  # whoever stops us meanwhile must not leave it and its children at work
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    await process.wait()
         if code:
             raise OpsError(f"initdb ended with {code}; its log is {log}.")
         draft.rename(self.data)
