@@ -34,6 +34,7 @@ AGREE_WITHIN_S = 60.0
 FAULTS = {"worker": 3, "flush": 2, "redis": 1, "postgres": 1, "api": 1}
 ALL_FAULTS = {"worker": 10, "flush": 3, "redis": 1, "postgres": 1, "api": 1}
 
+APPLIED = "SELECT count(*) FROM score_events"
 TOP = "SELECT user_id, score FROM standings ORDER BY score DESC, reached_at, user_id DESC LIMIT 100"
 
 
@@ -107,19 +108,20 @@ async def send(api: Api, plan: LoadPlan, rate: float) -> Ledger:
     return sender.ledger
 
 
-async def until_all_agree(stack: LocalStack, watching: list[Screen]) -> None:
-    """Wait until every screen shows exactly what PostgreSQL has."""
+async def until_all_agree(stack: LocalStack, watching: list[Screen], events: int) -> None:
+    """Wait until PostgreSQL has all events, and every screen shows exactly what PostgreSQL has."""
     deadline = time.monotonic() + AGREE_WITHIN_S
     address = stack.status()["postgres"]["address"]
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(address, connect_timeout=3) as connection:
+                applied = await (await connection.execute(APPLIED)).fetchone()
                 truth = await (await connection.execute(TOP)).fetchall()
             shown = [
                 [(entry["user_id"], entry["score"]) for entry in (screen.board or {"entries": []})["entries"]]
                 for screen in watching
             ]
-            if truth and all(entries == truth for entries in shown):
+            if applied == (events,) and all(entries == truth for entries in shown):
                 return
         except psycopg.OperationalError:
             pass
@@ -143,12 +145,12 @@ async def test_nothing_is_lost_doubled_or_wrongly_shown_while_parts_are_killed(
     async with screens(f"{stack.url}/api/leaderboard/stream?limit=100", SCREENS) as watching:
         prelude = one_each(plan)
         first = await send(api, prelude, 0)
-        await until_all_agree(stack, watching)
+        await until_all_agree(stack, watching, len(prelude.events))
         sending = asyncio.create_task(send(api, plan, RATE))
         await faults.strike_all(counts, over_s=len(plan.sends) / RATE)
         ledger = await sending
         sent = time.monotonic()
-        await until_all_agree(stack, watching)
+        await until_all_agree(stack, watching, len(prelude.events) + len(plan.events))
         agreed = time.monotonic()
 
     last_fault, last_name = faults.struck[-1]
