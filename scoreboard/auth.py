@@ -25,6 +25,9 @@ SCOPES: Final = {"player": "scores:write", "server": "scores:write scores:write:
 WRITE: Final = "scores:write"
 WRITE_ANY: Final = "scores:write:any"
 _REQUIRED: Final = ("sub", "exp", "iat", "iss", "aud")
+_TIMES: Final = ("exp", "iat", "nbf")
+_LAST_TIME: Final = 2**53
+"""Seconds since 1970. Any later time is no time, and more than a float can hold exactly (or at all)."""
 
 
 def key_id(secret: str) -> str:
@@ -115,6 +118,8 @@ def _verified(keyring: Keyring, token: str) -> Principal:
     Errors are not kept, so that rubbish cannot push good tokens out; another keyring checks anew.
     """
     claims = _claims(keyring, token)
+    if any(abs(int(claims[name])) > _LAST_TIME for name in _TIMES if name in claims):
+        raise InvalidToken("A time of the token is out of range.")
     subject = claims["sub"]
     if not isinstance(subject, str) or not USER_ID.fullmatch(subject):
         raise InvalidToken("The claim sub is not a user id.")

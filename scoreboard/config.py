@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from scoreboard.errors import ConfigError
 
@@ -18,6 +20,29 @@ MIN_SECRET_BYTES: Final = 32
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _DURATION: Final = re.compile(r"([0-9]{1,9})\s*([smhd]?)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_OWN_PATHS: Final = ("/docs", "/health", "/metrics", "/static")
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+# As libpq divides it: user and password end at the first @, whatever they contain.
+_DATABASE_URL: Final = re.compile(r"postgres(?:ql)?://(?:[^@/]*@)?(?P<servers>[^/?]*)(?:/[^?]*)?(?:\?(?P<query>.*))?")
+_SERVER: Final = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<host>[^:]*))(?::(?P<port>.*))?")
+_DATABASE_CHOICES: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "ssl": ("true",),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    "load_balance_hosts": ("disable", "random"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer", "require"),
+}
+_DATABASE_NUMBERS: Final = (
+    *("connect_timeout", "tcp_user_timeout"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+)
+_DATABASE_PARAMETERS: Final = (
+    *("host", "hostaddr", "port", "dbname", "user", "password", "passfile", "application_name", "options"),
+    *("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslsni", "sslnegotiation", "require_auth"),
+    *_DATABASE_CHOICES,
+    *_DATABASE_NUMBERS,
+)
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -30,6 +55,10 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+PORT_NUMBER: Final = _integer(1, 65535)
+MILLISECONDS: Final = _integer(1, 86_400_000)
 
 
 def _flag(text: str) -> bool:
@@ -58,23 +87,102 @@ def _seconds(text: str) -> int:
 def _path(text: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9_-]+)+", text):
         raise ValueError("must be a path such as /api")
+    if f"/{text.split('/')[1]}" in _OWN_PATHS:
+        raise ValueError(f"must not begin with {', '.join(_OWN_PATHS)}: other things are there")
+    return text
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _host(text: str) -> str:
+    if not _is_ip_address(text) and not _HOST_NAME.fullmatch(text):
+        raise ValueError("must be a host name or an IP address, without a port")
     return text
 
 
 def _database_url(text: str) -> str:
-    """Take the guide's form too: `schema=public`, a parameter that only one client library knows, is the default."""
-    if not text.startswith(("postgresql://", "postgres://")):
+    """Take what the client library takes, so that it cannot fail on it later; the values are not shown.
+
+    The guide's form too: `schema=public`, a parameter that only one client library knows, is the default.
+    """
+    parts = _DATABASE_URL.fullmatch(text)
+    if not parts:
         raise ValueError("must be a postgresql:// URL")
-    address, _, query = text.partition("?")
-    parameters = [part for part in query.split("&") if part and part != "schema=public"]
-    if any(part.startswith("schema=") for part in parameters):
+    if re.search(r"\s|%(?![0-9A-Fa-f]{2})|%00", text):
+        raise ValueError("has a blank or a % that is not written as %20 or %25")
+    query = parts["query"] or ""
+    address = text[: parts.start("query") - 1] if query else text.removesuffix("?")
+    given = [part for part in query.split("&") if part and part != "schema=public"]
+    names = {_database_parameter(part) for part in given}
+    if parts["servers"] or not names & {"host", "hostaddr"}:
+        for server in parts["servers"].split(","):
+            _check_server(server)
+    return f"{address}?{'&'.join(given)}" if given else address
+
+
+def _check_server(text: str) -> None:
+    server = _SERVER.fullmatch(text)
+    if not server:
+        raise ValueError("has a host in brackets that is followed by something else than a port")
+    host = unquote(server["ipv6"] or server["host"] or "")
+    if not host:
+        raise ValueError("names no host")
+    if server["ipv6"] is not None and not _is_ip_address(host):
+        raise ValueError("has something else than an IPv6 address in brackets")
+    if not host.startswith("/"):  # the folder of a Unix socket
+        try:
+            _host(host)
+        except ValueError:
+            raise ValueError("names a host that is neither a name nor an address") from None
+    if server["port"]:
+        _check_ports(server["port"])
+
+
+def _check_ports(text: str) -> None:
+    try:
+        for port in text.split(","):
+            PORT_NUMBER(port)
+    except ValueError:
+        raise ValueError("has a port that is not a number from 1 to 65535") from None
+
+
+def _database_parameter(text: str) -> str:
+    """Return the name of a parameter that is right."""
+    name, separator, value = text.partition("=")
+    if name == "schema":
         raise ValueError("names a schema other than public")
-    return f"{address}?{'&'.join(parameters)}" if parameters else address
+    if name not in _DATABASE_PARAMETERS:
+        shown = name if re.fullmatch("[A-Za-z_]{1,40}", name) else "whose name is no word"
+        raise ValueError(f"has a parameter that PostgreSQL's library does not know: {shown}")
+    if not separator or "=" in value:
+        raise ValueError(f"has the parameter {name} without a value, or with a = that is not written as %3D")
+    value = unquote(value)
+    if name in _DATABASE_CHOICES and value not in _DATABASE_CHOICES[name]:
+        raise ValueError(f"has a parameter {name} that is none of {', '.join(_DATABASE_CHOICES[name])}")
+    if name in _DATABASE_NUMBERS and not re.fullmatch("[0-9]{1,9}", value):
+        raise ValueError(f"has a parameter {name} that is not a number")
+    if name in ("host", "hostaddr") and not all(value.split(",")):
+        raise ValueError("names no host")
+    if name == "port":
+        _check_ports(value)
+    return name
 
 
-def _http_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("must be an http(s):// URL")
+def _queue_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and parts.port != 0
+        _host(parts.hostname or "")
+    except ValueError:  # also: a port that is none
+        right = False
+    if not right or not parts.path.strip("/") or re.search(r"\s", text):
+        raise ValueError("must be the http(s):// URL of a queue: with a host, and with the queue as its path")
     return text
 
 
@@ -95,10 +203,6 @@ def _setting(default: Any, parse: Callable[[str], Any] = str, *, secret: bool = 
     return field(metadata=metadata, repr=not secret)
 
 
-PORT_NUMBER: Final = _integer(1, 65535)
-MILLISECONDS: Final = _integer(1, 86_400_000)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every setting, named as its environment variable in lower case. Times are milliseconds unless said otherwise."""
@@ -110,7 +214,7 @@ class Settings:
     )
     app_name: str = _setting("scoreboard-api", about="Name in logs and metrics.")
     app_version: str = _setting("0.1.0", about="Version shown by /health and in logs.")
-    host: str = _setting("127.0.0.1", about="Address to listen on; 0.0.0.0 for every one.")
+    host: str = _setting("127.0.0.1", _host, about="Address to listen on; 0.0.0.0 for every one.")
     port: int = _setting("3000", PORT_NUMBER, about="Port to listen on.")
     api_base_path: str = _setting("/api", _path, about="Where the API begins.")
     log_level: str = _setting("info", _upper, about="debug, info, warning or error.")
@@ -128,7 +232,7 @@ class Settings:
         "30000", MILLISECONDS, about="After how long a connection above the minimum is closed."
     )
 
-    redis_host: str = _setting("localhost", about="Redis, the ranking index.")
+    redis_host: str = _setting("localhost", _host, about="Redis, the ranking index.")
     redis_port: int = _setting("6379", PORT_NUMBER, about="Port of Redis.")
     redis_password: str = _setting("", secret=True, about="Password of Redis, empty for none.")
     redis_tls_enabled: bool = _setting("false", _flag, about="Whether to speak TLS with Redis.")
@@ -142,7 +246,7 @@ class Settings:
 
     sqs_queue_url: str = _setting(
         "http://localhost:4566/000000000000/scoreboard-scores",
-        _http_url,
+        _queue_url,
         about="The queue of accepted scores.",
     )
 
@@ -222,6 +326,7 @@ class Settings:
         pool = {"database_pool_min", "database_pool_max"}
         if self.database_pool_min > self.database_pool_max and not pool & unread:
             problems.append("DATABASE_POOL_MIN is larger than DATABASE_POOL_MAX")
+        problems.extend(self._shared_keys())
         if checks_tokens and not self.jwt_secret:
             problems.append("JWT_SECRET is not set")
         if self.is_production:
@@ -230,6 +335,17 @@ class Settings:
                 problems.append("CORS_ORIGIN is *: name the origins")
         elif "*" in self.cors_origin and self.cors_credentials:
             problems.append("CORS_ORIGIN is * while CORS_CREDENTIALS is true: browsers refuse that")
+        return problems
+
+    def _shared_keys(self) -> list[str]:
+        """Whether two kinds of keys in Redis could be one and the same key."""
+        problems = []
+        score, rate, board = self.redis_key_score_prefix, self.redis_key_rate_limit_prefix, self.redis_key_leaderboard
+        if score.startswith(rate) or rate.startswith(score):
+            problems.append("REDIS_KEY_SCORE_PREFIX and REDIS_KEY_RATE_LIMIT_PREFIX begin alike: name different keys")
+        for name, prefix in (("SCORE_PREFIX", score), ("RATE_LIMIT_PREFIX", rate)):
+            if prefix.removesuffix(":") == board.removesuffix(":"):
+                problems.append(f"REDIS_KEY_{name} is REDIS_KEY_LEADERBOARD: name different keys")
         return problems
 
     def _unsafe_secrets(self) -> list[str]:

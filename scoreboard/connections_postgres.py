@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -15,6 +18,8 @@ STATEMENT_TIMEOUT_MS: Final = 10_000
 LOCK_TIMEOUT_MS: Final = 5_000
 WAIT_S: Final = 3.0
 """How long a caller waits for a connection."""
+CHECK_S: Final = 0.5
+"""How long a connection may take to show that it is alive before it is lent."""
 RECONNECT_S: Final = 2.0
 """How long a pool goes on by itself to replace a connection, with pauses that double; after that the next caller makes
 it try at once. So a server that was away for long is not found again only after as long a pause."""
@@ -56,10 +61,35 @@ def open_pool(database_url: str, *, size: int = 1) -> ConnectionPool[psycopg.Con
         max_size=size,
         timeout=WAIT_S,
         reconnect_timeout=RECONNECT_S,
-        check=ConnectionPool.check_connection,
+        check=_check,
         open=True,
         name="scoreboard",
     )
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    with time_limit(connection, CHECK_S):
+        ConnectionPool.check_connection(connection)
+
+
+@contextmanager
+def time_limit(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Hang up if the block takes longer, whereupon what it waits for fails as if the server had gone.
+
+    The server's own limits do not hold when it is the server that hangs, and the driver waits without one.
+    """
+    timer = threading.Timer(seconds, _hang_up, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: psycopg.Connection[Any]) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def async_pool(

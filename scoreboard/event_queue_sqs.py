@@ -35,7 +35,7 @@ class _Waiting:
     done: asyncio.Future[None]
 
 
-def sqs_client() -> SQSClient:
+def sqs_client(*, read_timeout_s: float = 1.5) -> SQSClient:
     """Return a client whose waits are short; region, credentials and endpoint are boto3's own variables.
 
     No retries of its own: the submitter retries with the same key, and would by then have given up.
@@ -45,7 +45,7 @@ def sqs_client() -> SQSClient:
 
     config = Config(
         connect_timeout=0.8,
-        read_timeout=1.5,
+        read_timeout=read_timeout_s,
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=SENDERS,
         tcp_keepalive=True,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, LiteralString
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from scoreboard.boards import Board, SortOrder
 from scoreboard.connections_postgres import postgres_errors
@@ -121,6 +121,8 @@ class PostgresScoreReader:
         with postgres_errors():
             try:
                 return await self._execute(query, parameters)
+            except (PoolTimeout, TooManyRequests):
+                raise  # no connection was to be had in time: that is overload, and asking once more adds to it
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 await self._pool.check()
                 return await self._execute(query, parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -11,30 +12,36 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from scoreboard.boards import Board, Operator, SortOrder, Writers
-from scoreboard.connections_postgres import STATEMENT_TIMEOUT_MS, postgres_errors
+from scoreboard.connections_postgres import STATEMENT_TIMEOUT_MS, WAIT_S, postgres_errors, time_limit
 from scoreboard.events import ScoreEvent
 from scoreboard.ports import ApplyResult
 from scoreboard.queries import sql
 from scoreboard.standings import Standing
 
 CHUNK: Final = 500
+CALL_TIMEOUT_S: Final = 12.0
+"""A little more than the server's own limit of a statement."""
 _DATA_ERRORS: Final = (psycopg.DataError, psycopg.IntegrityError)
 
 
 class PostgresScoreStore:
-    """`ScoreStore` on a pool of connections in autocommit mode."""
+    """`ScoreStore` on a pool of connections in autocommit mode.
 
-    def __init__(self, pool: ConnectionPool[psycopg.Connection[Any]]) -> None:
+    Every call ends in time, also when the server hangs: within `timeout_s`, or within what `apply` is given.
+    """
+
+    def __init__(self, pool: ConnectionPool[psycopg.Connection[Any]], *, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self._pool = pool
+        self._timeout_s = timeout_s
 
     def boards(self) -> Sequence[Board]:
         """All boards."""
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             return [board_from_row(row) for row in connection.execute(sql("boards"))]
 
     def create_board(self, board: Board) -> None:
         """Create a board, or leave the one of that name as it is."""
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             connection.execute(sql("create_board"), {name: getattr(board, name) for name in Board.__slots__})
 
     def apply(self, events: Sequence[ScoreEvent], *, timeout_ms: int = STATEMENT_TIMEOUT_MS) -> ApplyResult:
@@ -47,7 +54,7 @@ class PostgresScoreStore:
         Raises:
             Unavailable: Not all of the batch is known to be committed; deliver it again.
         """
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(timeout_ms / 1000) as connection:
             fresh, bad = _apply(connection, events, timeout_ms)
             conflicting = _conflicting(connection, events) if len(fresh) < len(events) else frozenset()
         # Of two contents with one id the other may have been good: that one counts.
@@ -58,19 +65,19 @@ class PostgresScoreStore:
     def reject(self, reasons: Mapping[ScoreEvent, str]) -> None:
         """Note why events cannot be applied, for those who ask what became of them."""
         parameters = _columns(list(reasons)) | {"reasons": list(reasons.values())}
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             connection.execute(sql("reject_events"), parameters)
 
     def standings_of(self, board_id: str, user_ids: Sequence[str]) -> Sequence[Standing]:
         """The committed standings of some users; those without a score are left out."""
         parameters = {"board_id": board_id, "user_ids": list(user_ids)}
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             cursor = connection.cursor(row_factory=class_row(Standing))
             return cursor.execute(sql("standings_of"), parameters).fetchall()
 
     def watermark(self) -> int:
         """The oldest transaction still open. Take it before reading: what commits later is at or after it."""
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             row = connection.execute(sql("watermark")).fetchone()
         assert row is not None  # noqa: S101 - the query has no FROM
         return int(row[0])
@@ -83,18 +90,32 @@ class PostgresScoreStore:
         parameters = {"board_id": board_id, "watermark": watermark}
         with (
             postgres_errors(),
-            self._pool.connection() as connection,
+            self._pool.connection(timeout=self._timeout_s) as connection,
             connection.transaction(),
             connection.cursor("standings_since", row_factory=class_row(Standing)) as cursor,
         ):
-            cursor.execute(sql("standings_since"), parameters)
-            while chunk := cursor.fetchmany(CHUNK):
+            with time_limit(connection, self._timeout_s):
+                cursor.execute(sql("standings_since"), parameters)
+            while True:
+                with time_limit(connection, self._timeout_s):
+                    chunk = cursor.fetchmany(CHUNK)
+                if not chunk:
+                    return
                 yield chunk
 
     def ping(self) -> bool:
         """Whether PostgreSQL answers."""
-        with postgres_errors(), self._pool.connection() as connection:
+        with self._connection(self._timeout_s) as connection:
             return connection.execute("SELECT 1").fetchone() is not None
+
+    @contextmanager
+    def _connection(self, timeout_s: float) -> Iterator[psycopg.Connection[Any]]:
+        with (
+            postgres_errors(),
+            self._pool.connection(timeout=min(WAIT_S, timeout_s)) as connection,
+            time_limit(connection, timeout_s),
+        ):
+            yield connection
 
 
 def board_from_row(row: Sequence[Any]) -> Board:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -38,8 +38,6 @@ from scoreboard.ports import (
 )
 from scoreboard.ranking import Cursor
 from scoreboard.standings import Snapshot, UserStanding
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -203,13 +201,17 @@ def apply_events(messages: Sequence[str], *, store: ScoreStore, writer: RankWrit
     Raises:
         Unavailable: Nothing is known to be committed; all must be delivered again.
     """
+    deadline = time.monotonic() + timeout_ms / 1000
     boards = {board.board_id: board for board in store.boards()}
     events, failed, broken = _read_messages(messages, boards)
     if broken:
         store.reject(broken)
     if not events:
         return BatchReport(failed)
-    result = store.apply(list(events.values()), timeout_ms=timeout_ms)
+    remaining_ms = round((deadline - time.monotonic()) * 1000)
+    if remaining_ms <= 0:
+        raise Unavailable("PostgreSQL is too slow for the moment.")
+    result = store.apply(list(events.values()), timeout_ms=remaining_ms)
     reasons = {event: result.rejected[event.event_id] for event in events.values() if event.event_id in result.rejected}
     if reasons:
         store.reject(reasons)

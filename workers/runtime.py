@@ -11,13 +11,18 @@ from aws_lambda_powertools import Logger, Metrics
 from scoreboard.config import Settings
 from scoreboard.connections_postgres import open_pool
 from scoreboard.connections_redis import redis_client
+from scoreboard.event_queue_sqs import sqs_client
 from scoreboard.rank_writer_redis import RedisRankWriter
+from scoreboard.redelivery_sqs import SqsRedelivery
 from scoreboard.score_store_postgres import PostgresScoreStore
 
 SERVICE: Final = "scoreboard-worker"
-INDEX_TIMEOUT_S: Final = 0.6
-"""With its one retry less than the time a batch keeps back for the index: a Redis that hangs must not get a function
-killed after its commit, again and again until the message is a dead letter."""
+READ_TIMEOUT_S: Final = 0.6
+"""For each read around the transaction, which has a limit of its own."""
+INDEX_TIMEOUT_S: Final = 0.4
+"""With its one retry, and the read before it, less than the time that a batch keeps back for the index: a part that
+hangs must not get a function killed after its commit, again and again until the message is a dead letter."""
+QUEUE_TIMEOUT_S: Final = 0.5
 
 
 @cache
@@ -43,10 +48,16 @@ def metrics() -> Metrics:
 @cache
 def store() -> PostgresScoreStore:
     """Return the truth, on one connection: a function handles one batch at a time."""
-    return PostgresScoreStore(open_pool(settings().database_url))
+    return PostgresScoreStore(open_pool(settings().database_url), timeout_s=READ_TIMEOUT_S)
 
 
 @cache
 def writer() -> RedisRankWriter:
     """Return the index."""
     return RedisRankWriter(redis_client(settings(), timeout_s=INDEX_TIMEOUT_S), settings().redis_key_leaderboard)
+
+
+@cache
+def redelivery() -> SqsRedelivery:
+    """Return what puts off messages."""
+    return SqsRedelivery(settings().sqs_queue_url, lambda: sqs_client(read_timeout_s=QUEUE_TIMEOUT_S))

@@ -48,11 +48,22 @@ class ScoreBatchProcessor(BatchProcessor):
                 timeout_ms=min(MAX_STATEMENT_MS, self._time_left_ms - RESERVE_MS),
             )
         except Unavailable as error:
-            runtime.logger().warning("batch postponed", extra={"reason": error.message, "records": len(messages)})
-            runtime.metrics().add_metric(name="batches_postponed", unit=MetricUnit.Count, value=1)
+            self._put_off(error)
             return {at: _exc_info(error) for at in range(len(messages))}
         _report(report, messages)
         return {at: _exc_info(InvalidRequest(reason)) for at, reason in report.failed.items()}
+
+    def _put_off(self, error: Unavailable) -> None:
+        """Have the batch delivered later, and later each time, lest an outage make dead letters of good messages."""
+        runtime.logger().warning("batch postponed", extra={"reason": error.message, "records": len(self.records)})
+        runtime.metrics().add_metric(name="batches_postponed", unit=MetricUnit.Count, value=1)
+        runtime.redelivery().put_off(
+            [
+                (str(record["receiptHandle"]), int(record["attributes"]["ApproximateReceiveCount"]))
+                for record in self.records
+            ],
+            within_s=RESERVE_MS / 1000 / 2,
+        )
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:

@@ -37,7 +37,7 @@ if used >= limit then
     return { 'limited', now, 0, wait() }
 end
 redis.call('RPUSH', KEYS[2], string.format('%.0f', now))
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[2] + 1) -- whole milliseconds, where the window is counted in microseconds
 redis.call('HSET', KEYS[1], 'body', ARGV[1], 'accepted_at', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 used = used + 1

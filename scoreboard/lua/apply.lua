@@ -1,6 +1,8 @@
 -- Write standings into a board's index: absolute scores, and only what is newer than what is there.
 -- KEYS: ranks, members, meta.  ARGV: channel, board id, announce (1|0), then user, version, member, score for each.
 -- Never an increment: a repeated or late call changes nothing.  Returns how many standings changed.
+-- A rebuild does not announce its parts; one that was overtaken by another writes to a board that is complete, and there
+-- every change is a new version.
 local changed = 0
 for at = 4, #ARGV, 4 do
     local user, version, member, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -18,7 +20,7 @@ for at = 4, #ARGV, 4 do
         changed = changed + 1
     end
 end
-if changed > 0 and ARGV[3] == '1' then
+if changed > 0 and (ARGV[3] == '1' or redis.call('HEXISTS', KEYS[3], 'complete') == 1) then
     redis.call('HINCRBY', KEYS[3], 'seq', 1)
     redis.call('PUBLISH', ARGV[1], ARGV[2])
 end

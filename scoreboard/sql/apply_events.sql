@@ -13,7 +13,8 @@ fresh AS (
     INSERT INTO score_events (event_id, board_id, user_id, value, accepted_at, submitted_by)
     SELECT DISTINCT ON (event_id) event_id, board_id, user_id, value, accepted_at, submitted_by
     FROM incoming
-    ORDER BY event_id
+    -- Of two contents with one id the one accepted first counts.
+    ORDER BY event_id, accepted_at
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, board_id, user_id, value, accepted_at
 ),

@@ -6,4 +6,5 @@ UNION ALL
 SELECT 'rejected', board_id, user_id, submitted_by, value, reason
 FROM score_rejections
 WHERE event_id = %(event_id)s
+ORDER BY status -- 'applied' before 'rejected'
 LIMIT 1

@@ -22,6 +22,7 @@ DRIVERS = {
     "migrations": {"psycopg"},
     "rank_reader_redis": {"redis"},
     "rank_writer_redis": {"redis"},
+    "redelivery_sqs": {"botocore", "mypy_boto3_sqs"},
     "score_reader_postgres": {"psycopg", "psycopg_pool"},
     "score_store_postgres": {"psycopg", "psycopg_pool"},
     "submission_gate_redis": {"redis"},
