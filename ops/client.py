@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ops.http_client import Address, Connection, Response
+from ops.listening import reachable
 from ops.state import stack_settings
 from ops.tokens import make_token
 from scoreboard.config import Settings
@@ -35,7 +36,9 @@ class Api:
             WrongUse: The URL is none.
         """
         settings = stack_settings()
-        return cls(Address.of(url or f"http://127.0.0.1:{settings.port}"), settings.api_base_path, settings)
+        return cls(
+            Address.of(url or f"http://{reachable(settings.host)}:{settings.port}"), settings.api_base_path, settings
+        )
 
     def connect(self, *, timeout_s: float = 10.0) -> Connection:
         """A connection of one's own."""
@@ -46,13 +49,20 @@ class Api:
         return make_token(self.settings, user_id=user_id)
 
     async def submit(
-        self, connection: Connection, *, token: str, delta: int, board: str = "global", key: str | None = None
+        self,
+        connection: Connection,
+        *,
+        token: str,
+        value: int,
+        field: str = "delta",
+        board: str = "global",
+        key: str | None = None,
     ) -> Response:
-        """Send one score. Raises `OSError` when it is unknown what became of it."""
+        """Send one score, as the field that the board's rules name. Raises `OSError` when its fate is unknown."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key
-        body = json.dumps({"delta": delta, "board": board}).encode()
+        body = json.dumps({field: value, "board": board}).encode()
         return await connection.request("POST", f"{self.base_path}/scores", headers=headers, body=body)
 
     async def standing(self, connection: Connection, user_id: str, board: str = "global") -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ async def _score_once(api: Api, connection: Connection, name: str, chance: rando
     score = standing["score"] if standing else 0
     delta = next_delta(score, chance)
     if delta:
-        await api.submit(connection, token=api.token(name), delta=delta, key=f"demo-{name}-{score}")
+        await api.submit(connection, token=api.token(name), value=delta, key=f"demo-{name}-{score}")
     return delta > 0
 
 

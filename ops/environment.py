@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from ops.listening import reachable
 from ops.queue_setup import REGION, QueueAddresses
 
+_SEEN_AS_LOCALHOST = ("127.0.0.1", "0.0.0.0", "::", "localhost")  # noqa: S104 - compared with, not listened on
 _EMBEDDED = {"postgres": "DATABASE_URL", "redis": "REDIS_HOST", "queue": "SQS_QUEUE_URL"}
 
 
@@ -26,6 +28,20 @@ class Plan:
     api_port: int
 
     @property
+    def api_url(self) -> str:
+        """Where programs reach the API: on the very address that it listens on."""
+        return f"http://{reachable(self._host)}:{self.api_port}"
+
+    @property
+    def page_url(self) -> str:
+        """Where people reach it."""
+        return f"http://localhost:{self.api_port}" if self._host in _SEEN_AS_LOCALHOST else self.api_url
+
+    @property
+    def _host(self) -> str:
+        return self.environ.get("HOST") or "127.0.0.1"
+
+    @property
     def queue(self) -> QueueAddresses | None:
         """The addresses of the embedded queue."""
         return QueueAddresses.at(self.ports["queue"]) if "queue" in self.ports else None
@@ -33,7 +49,7 @@ class Plan:
     def address(self, part: str) -> str:
         """The URL to connect to a part with."""
         if part == "api":
-            return f"http://localhost:{self.api_port}"
+            return self.page_url
         if part == "postgres":
             return self.environ["DATABASE_URL"]
         if part == "redis":

@@ -42,7 +42,11 @@ class ExecutionEnvironment:
             return False
         self.discard()
         source, self._requests = os.pipe()
-        self._answers, sink = os.pipe()
+        try:
+            self._answers, sink = os.pipe()
+        except OSError:
+            os.close(source)
+            raise
         command = [sys.executable, "-m", "ops.handler_process", self._handler, str(source), str(sink)]
         try:
             self._process = subprocess.Popen(command, pass_fds=(source, sink), stdin=subprocess.DEVNULL)
@@ -78,10 +82,11 @@ class ExecutionEnvironment:
 
     def discard(self) -> None:
         """Kill the process, if there is one."""
-        for fd in (self._requests, self._answers):
+        pipes, self._requests, self._answers = (self._requests, self._answers), -1, -1
+        for fd in pipes:
             if fd >= 0:
-                os.close(fd)
-        self._requests = self._answers = -1
+                with contextlib.suppress(OSError):
+                    os.close(fd)
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

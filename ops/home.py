@@ -8,12 +8,12 @@ import json
 import os
 import random
 import secrets
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.listening import try_listening
 from ops.processes import lives
 from ops.terminal import WrongUse
 
@@ -116,14 +116,10 @@ class Home:
 
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen there now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As servers do: connections of the last run that linger do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError:
-            return False
+    try:
+        try_listening(host, port)
+    except OSError:
+        return False
     return True
 
 

@@ -37,16 +37,25 @@ class Address:
     secure: bool
     prefix: str
 
+    @property
+    def authority(self) -> str:
+        """Host and port as the header `Host` has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     @classmethod
     def of(cls, url: str) -> Address:
         """Read a URL. Raises `WrongUse` if it is none for HTTP."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise WrongUse(f"{url} is not a URL such as http://localhost:3000.")
+        try:
+            port = parts.port
+        except ValueError:
+            raise WrongUse(f"{url} has a port that is not a number from 0 to 65535.") from None
         secure = parts.scheme == "https"
         # `localhost` is tried as IPv6 first by the resolver; the local stack listens on IPv4.
         host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-        return cls(host, parts.port or (443 if secure else 80), secure, parts.path.rstrip("/"))
+        return cls(host, port or (443 if secure else 80), secure, parts.path.rstrip("/"))
 
 
 class Connection:
@@ -123,7 +132,7 @@ class Connection:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str]]:
         reader, writer = await self._open()
-        lines = [f"{method} {self._address.prefix}{path} HTTP/1.1", f"Host: {self._address.host}:{self._address.port}"]
+        lines = [f"{method} {self._address.prefix}{path} HTTP/1.1", f"Host: {self._address.authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body:
             lines.append(f"Content-Length: {len(body)}")

@@ -91,7 +91,7 @@ class Sender:
             asked = time.monotonic()
             try:
                 answer = await self._api.submit(
-                    connection, token=self._tokens[event.user_id], delta=event.delta, key=event.key
+                    connection, token=self._tokens[event.user_id], value=event.delta, key=event.key
                 )
             except OSError as problem:
                 self.ledger.retries[type(problem).__name__] += 1

@@ -11,7 +11,8 @@ from typing import Any
 
 from ops import parts
 from ops.environment import Plan, embedded_parts, local_defaults, with_embedded
-from ops.home import CLONE, Home, is_free
+from ops.home import CLONE, Home
+from ops.listening import try_listening, why_not
 from ops.poller_settings import PollerSettings
 from ops.postgres import PostgresPlace, find_place
 from ops.processes import birth_of, end
@@ -21,8 +22,9 @@ from ops.terminal import Exit, WrongUse, coloured, say
 from scoreboard.config import Settings
 from scoreboard.errors import ConfigError
 
-# Who may still need whom decides the order: no new scores, then none in the queue's hands, then the stores.
-_STOP_ORDER = (("demo",), ("api",), ("worker",), ("queue", "redis"), ("postgres",))
+# Who may still need whom decides the order: first those who use the others, then the queue, which keeps what the worker
+# has not done, then the stores. Few waves, because their patience adds up.
+_STOP_ORDER = (("demo", "api", "worker"), ("queue",), ("redis", "postgres"))
 
 
 def run(*, reload: bool = False) -> Exit:
@@ -39,8 +41,10 @@ def run(*, reload: bool = False) -> Exit:
     settings = _check_settings(with_embedded(base, dict.fromkeys(embedded, 1)))
     with home.locked():
         _end_orphans(home)
-        if not is_free(settings.host, settings.port):
-            raise WrongUse(f"Port {settings.port} is taken: end what listens there, or set PORT to another.")
+        try:
+            try_listening(settings.host, settings.port)
+        except OSError as problem:
+            raise WrongUse(why_not(settings.host, settings.port, problem)) from problem
         ports = home.ports(embedded)
         plan = Plan(with_embedded(base, ports), ports, settings.port)
         place = find_place(home) if "postgres" in embedded else None
@@ -67,6 +71,8 @@ class Stack:
         self._home = home
         self._plan = plan
         self._place = place
+        # As it was read: the variable may hold a parameter that the client library does not know.
+        self._database_url = Settings.from_env(plan.environ).database_url
         self._reload = reload
         self._ready = False
         self._began = time.monotonic()
@@ -133,7 +139,7 @@ class Stack:
     async def _migrate(self) -> None:
         from scoreboard.migrations import migrate
 
-        done = await asyncio.to_thread(migrate, self._plan.environ["DATABASE_URL"], "all")
+        done = await asyncio.to_thread(migrate, self._database_url, "all")
         if done:
             say(f"  migrations: {', '.join(done)}")
 
@@ -156,7 +162,7 @@ class Stack:
         self._home.write_state(state)
 
     def _welcome(self) -> None:
-        url = f"http://localhost:{self._plan.api_port}"
+        url = self._plan.page_url
         base = self._plan.environ.get("API_BASE_PATH", "/api")
         command = _relative(".venv/bin/scoreboard")
         home = f"SCOREBOARD_HOME={self._home.path} " if os.environ.get("SCOREBOARD_HOME") else ""

@@ -41,7 +41,8 @@ class Part:
         cwd: Where it runs.
         owner: User and group to run as; None for one's own.
         stop_signal: What asks it to end.
-        patience_s: How long it may take to end before it is killed.
+        patience_s: How long it may take to end before it is killed. The longest of each wave of a stop add up to
+            7.5 s, so that with all parts hung a stop takes less than 10.
         backoff_cap_s: Longest pause before it is started again.
         restarts_clean: Whether an end with code 0 is its normal way to make room for a new one.
         is_ready: Whether it serves; asked again and again.
@@ -140,20 +141,21 @@ def worker_part(home: Home, plan: Plan) -> Part:
         name="worker",
         command=(sys.executable, "-m", "ops.poller", "--pids-file", str(home.worker_pids_file)),
         environ=plan.environ,
-        patience_s=2.0,
+        patience_s=4.0,  # a batch in hand has 3.5 s
         backoff_cap_s=1.0,
     )
 
 
 def api_part(plan: Plan) -> Part:
     """The API. It drains on SIGTERM and ends with 0, to be replaced at once."""
+    url = f"{plan.api_url}/health/ready"
     return Part(
         name="api",
         command=(sys.executable, "-m", "api.server"),
         environ=plan.environ,
         patience_s=5.0,
         restarts_clean=True,
-        is_ready=lambda: answers_http(f"http://127.0.0.1:{plan.api_port}/health/ready"),
+        is_ready=lambda: answers_http(url),
     )
 
 
@@ -161,7 +163,7 @@ def demo_part(plan: Plan) -> Part:
     """The players that keep the page alive."""
     return Part(
         name="demo",
-        command=(sys.executable, "-m", "ops.demo", "--url", f"http://127.0.0.1:{plan.api_port}"),
+        command=(sys.executable, "-m", "ops.demo", "--url", plan.api_url),
         environ=plan.environ,
         patience_s=0.5,
     )

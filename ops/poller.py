@@ -149,6 +149,11 @@ class Slot(threading.Thread):
             except (ClientError, BotoCoreError) as problem:
                 log.warning("%s: the queue does not answer: %s", self.name, problem)
                 self._back_off()
+            except Exception:
+                # A slot that ends would not be missed by anyone; what is in its batch comes again.
+                log.exception("%s: unforeseen; going on with a new process", self.name)
+                self.environment.discard()
+                self._back_off()
         self.environment.discard()
 
     def _collect(self) -> list[Message]:
@@ -210,7 +215,10 @@ class Poller:
             return
         with self._noting:
             handlers = [pid for slot in self._slots if (pid := slot.environment.pid) is not None]
-            write_private(self._pids_file, json.dumps({"poller": os.getpid(), "handlers": handlers}))
+            try:
+                write_private(self._pids_file, json.dumps({"poller": os.getpid(), "handlers": handlers}))
+            except OSError as problem:  # a full disk keeps status from knowing, and must not keep scores from counting
+                log.warning("cannot write %s: %s", self._pids_file, problem)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

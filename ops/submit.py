@@ -22,8 +22,9 @@ async def _submit(given: argparse.Namespace) -> Exit:
     api = Api.find(given.url)
     connection = api.connect()
     token = api.token(given.user)
+    field, value = ("delta", given.delta) if given.score is None else ("score", given.score)
     try:
-        answer = await api.submit(connection, token=token, delta=given.delta, board=given.board, key=given.key)
+        answer = await api.submit(connection, token=token, value=value, field=field, board=given.board, key=given.key)
         if answer.status != 202:
             raise OpsError(f"Refused: {describe(answer)}")
         event_id = answer.json()["event_id"]

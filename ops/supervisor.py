@@ -38,6 +38,7 @@ class Keeper:
         self._ready = asyncio.Event()
         self._deaths = 0
         self._at_once = False
+        self._trouble = ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -55,7 +56,9 @@ class Keeper:
             if self._task is not None and self._task.done():
                 self._task.result()
             if self._deaths >= _DEATHS_BEFORE_READY or time.monotonic() > deadline:
-                raise OpsError(f"{self.part.name} does not start. The end of {self.log}:\n{_tail(self.log)}")
+                raise OpsError(
+                    f"{self.part.name} does not start. {self._trouble}The end of {self.log}:\n{_tail(self.log)}"
+                )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), 0.1)
 
@@ -86,7 +89,11 @@ class Keeper:
         while True:
             await asyncio.sleep(pause)
             born = time.monotonic()
-            code = await self._live()
+            try:
+                code = await self._live()
+            except OSError as problem:  # no process to be had, no space for the state: it is tried again
+                self._note_trouble(problem)
+                code = 1
             if self._stopping:
                 return
             lived = time.monotonic() - born
@@ -114,9 +121,9 @@ class Keeper:
                 start_new_session=True,
             )
         self._process = process
-        self._note(process.pid)
         preparing = asyncio.create_task(self._prepare())
         try:
+            self._note(process.pid)
             return await process.wait()
         finally:
             preparing.cancel()
@@ -133,10 +140,16 @@ class Keeper:
                 if await self.part.is_ready():
                     await self.part.on_ready()
                     break
-            except OSError:
-                pass  # it ended or stalls between the two: asked again, or the next life is
+            except Exception as problem:
+                # It ended or stalls between the two: asked again, or the next life is. Whatever else it is, somebody
+                # waits for this task, and would wait in vain if it ended.
+                self._note_trouble(problem)
             await asyncio.sleep(0.02 if not self._ready.is_set() else 0.1)
         self._ready.set()
+
+    def _note_trouble(self, problem: Exception) -> None:
+        """Keep the last reason why it is not ready, for whoever has waited long enough."""
+        self._trouble = f"The last trouble: {type(problem).__name__}: {str(problem).strip()}. "
 
     def _note(self, pid: int | None) -> None:
         self.pid = pid

@@ -13,9 +13,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from ops.home import CLONE
+from ops.home import CLONE, is_free
+from ops.listening import reachable
 from ops.processes import birth_of, lives
 from tests.support.stack import LocalStack, local_stack, open_folder, until
 
@@ -79,6 +81,27 @@ def test_a_score_submitted_by_the_command_counts_once_however_often_it_is_sent(s
         stack.run("submit", "--user", "grace", "--delta", "9", "--key", "same", "--wait")
 
     assert stack.score_of("grace") == 9
+
+
+def test_a_score_for_a_board_of_another_kind_is_refused_with_the_right_field(stack: LocalStack) -> None:
+    done = stack.run("submit", "--user", "grace", "--score", "9", check=False)
+
+    assert done.returncode == 1
+    assert "delta" in done.stderr
+
+
+def test_a_score_is_submitted_to_a_board_that_keeps_the_best(stack: LocalStack) -> None:
+    with psycopg.connect(stack.status()["postgres"]["address"]) as connection:
+        connection.execute(
+            "INSERT INTO boards (board_id, operator, sort_order, min_change, max_change, min_score, max_score, "
+            "writers, display_limit) VALUES ('race', 'best', 'desc', 1, 1000, 0, 1000, 'player', 10)"
+        )
+    best = ("submit", "--user", "ada", "--board", "race", "--wait", "--score")
+
+    # A board is known within seconds.
+    until(lambda: stack.run(*best, "70", check=False).returncode == 0)
+
+    assert '"score": 70' in stack.run(*best, "50").stdout
 
 
 def test_watch_prints_a_frame_for_programs(stack: LocalStack) -> None:
@@ -253,8 +276,42 @@ def test_a_taken_port_is_a_sentence_and_not_a_trace(home: Path) -> None:
     assert "Traceback" not in stack.printed()
 
 
+def test_a_stop_ends_parts_that_hang(home: Path) -> None:
+    stack = LocalStack(home).start()
+    births = {pid: birth_of(pid) for pid in stack.pids()}
+    for pid in births:
+        os.kill(pid, signal.SIGSTOP)
+
+    assert stack.stop(signal.SIGINT) == 0
+    assert not [pid for pid, birth in births.items() if lives(pid, birth)]
+
+
+def test_a_host_that_is_not_here_is_not_a_taken_port(home: Path) -> None:
+    stack = LocalStack(home, {"HOST": "nosuchhost.invalid"})
+    stack.begin()
+
+    assert stack.wait() == 2
+    assert "nosuchhost.invalid" in stack.printed()
+    assert "taken" not in stack.printed()
+    assert "Traceback" not in stack.printed()
+
+
+def test_it_becomes_ready_on_the_address_that_is_set(home: Path) -> None:
+    host = "127.0.0.2" if is_free("127.0.0.2", 0) else "::1"  # not every system has all of 127.0.0.0/8
+    with local_stack(home, HOST=host) as stack:
+        assert f"Ready: http://{reachable(host)}:{stack.port}" in stack.printed()
+        stack.run("submit", "--user", "ada", "--delta", "3", "--wait")
+
+
 def test_wrong_settings_are_listed_together(home: Path) -> None:
-    wrong = {"RATE_LIMIT_MAX_REQUESTS": "many", "SSE_MESSAGE_TIMEOUT": "0", "WORKER_CONCURRENCY": "none"}
+    wrong = {
+        "RATE_LIMIT_MAX_REQUESTS": "many",
+        "SSE_MESSAGE_TIMEOUT": "0",
+        "WORKER_CONCURRENCY": "none",
+        "DATABASE_URL": "postgresql://localhost:notaport/db",
+        "SQS_QUEUE_URL": "http://",
+        "API_BASE_PATH": "/static",
+    }
     stack = LocalStack(home, wrong)
     stack.begin()
 

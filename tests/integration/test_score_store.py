@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -396,21 +395,3 @@ def test_the_ids_of_a_batch_need_not_be_in_any_order(store: PostgresScoreStore) 
     ids: Sequence[uuid.UUID] = [uuid.UUID(int=n) for n in (5, 1, 9, 3)]
     result = _apply(store, *(event("ada", 1, event_id=each) for each in ids))
     assert result.fresh == 4
-
-
-def test_a_server_that_hangs_ends_a_call_in_time_and_serves_again_afterwards() -> None:
-    with parts.postgres_server() as server, open_pool(server.database(), size=1) as pool:
-        store = PostgresScoreStore(pool, timeout_s=0.5)
-        store.boards()
-        with server.part.paused():
-            for call in (store.boards, store.watermark, lambda: list(store.standings_since("global", 0))):
-                with pytest.raises(Unavailable):
-                    call()
-            with pytest.raises(Unavailable):
-                store.apply([event()], timeout_ms=500)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(Unavailable):
-                assert store.boards()
-                return
-        raise AssertionError("it does not serve again")

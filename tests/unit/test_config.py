@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from scoreboard.config import DEVELOPMENT_SECRET, Settings
 from scoreboard.errors import ConfigError
@@ -15,6 +17,7 @@ PRODUCTION = {**LEAST, "APP_ENV": "production", "CORS_ORIGIN": "https://scoreboa
 
 WRONG = {
     "APP_ENV": "prod",
+    "HOST": "localhost:3000",
     "PORT": "70000",
     "API_BASE_PATH": "api/",
     "LOG_LEVEL": "loud",
@@ -23,6 +26,7 @@ WRONG = {
     "DATABASE_POOL_MIN": "none",
     "DATABASE_POOL_MAX": "0",
     "DATABASE_IDLE_TIMEOUT": "-1",
+    "REDIS_HOST": "redis://cache",
     "REDIS_PORT": "0",
     "REDIS_TLS_ENABLED": "perhaps",
     "REDIS_DB": "16",
@@ -197,6 +201,115 @@ def test_a_flag_is_true_or_false(text: str, flag: bool) -> None:
 @pytest.mark.parametrize("text", ["1_000", "+5", "٣", "5 5", "0x10"])
 def test_a_number_is_written_in_digits(text: str) -> None:
     assert _named(_problems({**LEAST, "REDIS_POOL_MAX": text})) == {"REDIS_POOL_MAX"}
+
+
+RIGHT_DATABASES = [
+    "postgresql://localhost/db",
+    "postgres://u:p@db.internal:5432/scoreboard?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+    "postgresql://u:p%40ss%2Fw%25@host",
+    "postgresql://u:p?a#b:c@host/db?",
+    "postgresql://[::1]:5433/db?connect_timeout=5&application_name=a%20b",
+    "postgresql://one:5432,two/db?target_session_attrs=read-write",
+    "postgresql://%2Frun%2Fpostgresql/db",
+    "postgresql:///db?host=/run/postgresql&port=5433",
+    "postgresql://u@/db?host=/run/postgresql",
+    "postgresql://host/db?options=-c%20search_path%3Dpublic",
+    "postgresql://host/db?ssl=true",
+]
+WRONG_DATABASES = [
+    "postgresql://",
+    "postgresql:///db",
+    "postgresql://u:p@/db",
+    "postgresql://u:p@/db?foo=bar",
+    "postgresql://host/db?foo=bar",
+    "postgresql://host/db?sslmode",
+    "postgresql://host/db?sslmode=strict",
+    "postgresql://host/db?ssl=false",
+    "postgresql://host/db?connect_timeout=5s",
+    "postgresql://host/db?options=-c%20a=b",
+    "postgresql://host/db?port=x",
+    "postgresql:///db?host=",
+    "postgresql://localhost:notaport/db",
+    "postgresql://localhost:0/db",
+    "postgresql://localhost:65536/db",
+    "postgresql://one,/db",
+    "postgresql://[::1/db",
+    "postgresql://[::1]x/db",
+    "postgresql://[host]/db",
+    "postgresql://u:p@ss@host/db",
+    "postgresql://u:p/ss@host/db",
+    "postgresql://u:100%@host/db",
+    "postgresql://u:a b@host/db",
+    "postgresql://host/db?schema=other",
+]
+
+
+@pytest.mark.parametrize("url", RIGHT_DATABASES)
+def test_a_database_url_that_is_taken_is_one_for_the_client_library(url: str) -> None:
+    taken = Settings.from_env({**LEAST, "DATABASE_URL": url}).database_url
+    assert conninfo_to_dict(taken) == conninfo_to_dict(url)
+
+
+@pytest.mark.parametrize("url", WRONG_DATABASES)
+def test_a_database_url_that_could_not_work_is_refused_at_once(url: str) -> None:
+    assert _named(_problems({**LEAST, "DATABASE_URL": url})) == {"DATABASE_URL"}
+
+
+@pytest.mark.parametrize("name", ["no_such_parameter", "sslMode", "a%20b"])
+def test_what_the_client_library_refuses_is_refused(name: str) -> None:
+    url = f"postgresql://host/db?{name}=1"
+    with pytest.raises(psycopg.ProgrammingError):
+        conninfo_to_dict(url)
+    assert _named(_problems({**LEAST, "DATABASE_URL": url})) == {"DATABASE_URL"}
+
+
+@pytest.mark.parametrize(
+    "query", ["?schema=public", "?schema=public&sslmode=require", "?sslmode=require&schema=public"]
+)
+def test_the_parameter_of_the_deployment_guide_is_left_out(query: str) -> None:
+    url = Settings.from_env({**LEAST, "DATABASE_URL": f"postgresql://u:p@host:5432/db{query}"}).database_url
+    assert url == "postgresql://u:p@host:5432/db" + ("?sslmode=require" if "sslmode" in query else "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http:///queue", "https://host", "https://host/", "http://host:x/q", "http://host:0/q", "http://a b/q"],
+)
+def test_the_url_of_the_queue_has_a_host_and_a_path(url: str) -> None:
+    assert _named(_problems({**LEAST, "SQS_QUEUE_URL": url})) == {"SQS_QUEUE_URL"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1", "localhost", "my_host.internal.", "10.0.0.7"])  # noqa: S104
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert Settings.from_env({**LEAST, "HOST": host}).host == host
+
+
+@pytest.mark.parametrize("host", ["[::1]", "a b", "a..b", "x" * 64, "http://a", "*"])
+def test_anything_else_is_no_host(host: str) -> None:
+    assert _named(_problems({**LEAST, "HOST": host})) == {"HOST"}
+
+
+@pytest.mark.parametrize("path", ["/static", "/docs/api", "/health", "/metrics", "/health/ready"])
+def test_the_api_does_not_hide_what_else_is_served(path: str) -> None:
+    assert _named(_problems({**LEAST, "API_BASE_PATH": path})) == {"API_BASE_PATH"}
+    assert Settings.from_env({**LEAST, "API_BASE_PATH": f"/api{path}"}).api_base_path == f"/api{path}"
+
+
+@pytest.mark.parametrize(
+    ("score", "rate", "board", "named"),
+    [
+        ("a:", "a:", "b", "REDIS_KEY_SCORE_PREFIX"),
+        ("a:", "a:b:", "b", "REDIS_KEY_SCORE_PREFIX"),
+        ("a:b:", "a:", "b", "REDIS_KEY_SCORE_PREFIX"),
+        ("a", "b", "a", "REDIS_KEY_SCORE_PREFIX"),
+        ("a:", "b", "a", "REDIS_KEY_SCORE_PREFIX"),
+        ("a:", "b", "b", "REDIS_KEY_RATE_LIMIT_PREFIX"),
+    ],
+)
+def test_two_kinds_of_keys_in_redis_are_never_the_same(score: str, rate: str, board: str, named: str) -> None:
+    names = {"REDIS_KEY_SCORE_PREFIX": score, "REDIS_KEY_RATE_LIMIT_PREFIX": rate, "REDIS_KEY_LEADERBOARD": board}
+    assert _named(_problems({**LEAST, **names})) == {named}
+    Settings.from_env({**LEAST, **names, "REDIS_KEY_SCORE_PREFIX": "x:", "REDIS_KEY_RATE_LIMIT_PREFIX": f"{board}:r:"})
 
 
 def test_settings_do_not_change() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -16,10 +17,13 @@ import pytest
 from ops import demo
 from ops.environment import Plan, embedded_parts, local_defaults, with_embedded
 from ops.home import CLONE, Home, is_free
+from ops.http_client import Address
+from ops.listening import reachable, try_listening, why_not
+from ops.parts import Check, Part
 from ops.poller_settings import PollerSettings
 from ops.processes import birth_of, end, lives
 from ops.state import describe, stack_settings
-from ops.supervisor import bound
+from ops.supervisor import Keeper, bound
 from ops.terminal import OpsError, WrongUse
 from scoreboard.config import Settings
 from scoreboard.errors import ConfigError
@@ -110,6 +114,90 @@ def test_ports_are_remembered_while_they_are_free(home: Home) -> None:
         second = home.ports(("postgres", "redis"))
     assert second["postgres"] == first["postgres"]
     assert second["redis"] != first["redis"]
+
+
+def test_why_a_server_cannot_listen_is_told_as_it_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert "is taken" in _refusal("127.0.0.1", port)
+    assert "no address of this machine" in _refusal("192.0.2.1", port)
+    assert "not known here" in _refusal("nosuchhost.invalid", port)
+    assert "may not listen on port 80" in why_not("127.0.0.1", 80, PermissionError(13, "Permission denied"))
+    assert "out of luck" in why_not("127.0.0.1", 80, OSError(99999, "out of luck"))
+
+
+def _refusal(host: str, port: int) -> str:
+    try:
+        try_listening(host, port)
+    except OSError as problem:
+        return why_not(host, port, problem)
+    raise AssertionError(f"one can listen on {host}:{port}")
+
+
+@pytest.mark.parametrize(
+    ("host", "program", "person"),
+    [
+        ("127.0.0.1", "127.0.0.1", "localhost"),
+        ("0.0.0.0", "127.0.0.1", "localhost"),  # noqa: S104 - not listened on
+        ("::", "[::1]", "localhost"),
+        ("::1", "[::1]", "[::1]"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("box.internal", "box.internal", "box.internal"),
+    ],
+)
+def test_the_api_is_reached_where_it_listens(host: str, program: str, person: str) -> None:
+    plan = Plan({"HOST": host}, {}, 3000)
+
+    assert reachable(host) == program
+    assert plan.api_url == f"http://{program}:3000"
+    assert plan.page_url == plan.address("api") == f"http://{person}:3000"
+    assert Address.of(plan.api_url).authority == f"{program}:3000"
+
+
+def test_a_url_with_a_port_that_is_none_is_a_sentence() -> None:
+    with pytest.raises(WrongUse, match="port"):
+        Address.of("http://localhost:x")
+
+
+def test_a_part_whose_readiness_fails_unexpectedly_is_asked_again(tmp_path: Path) -> None:
+    questions = iter([ValueError("unforeseen"), OSError("away")])
+
+    async def is_ready() -> bool:
+        for problem in questions:
+            raise problem
+        return True
+
+    async def keep() -> None:
+        keeper = Keeper(_sleeper(is_ready), tmp_path / "log", lambda: None)
+        keeper.start()
+        try:
+            await keeper.ready()
+        finally:
+            await keeper.stop()
+
+    asyncio.run(keep())
+
+
+def test_what_kept_a_part_from_being_ready_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.supervisor._READY_WITHIN_S", 1.0)
+
+    async def is_ready() -> bool:
+        raise ValueError("the answer is nonsense")
+
+    async def keep() -> None:
+        keeper = Keeper(_sleeper(is_ready), tmp_path / "log", lambda: None)
+        keeper.start()
+        try:
+            await keeper.ready()
+        finally:
+            await keeper.stop()
+
+    with pytest.raises(OpsError, match="ValueError: the answer is nonsense"):
+        asyncio.run(keep())
+
+
+def _sleeper(is_ready: Check) -> Part:
+    return Part(name="sleeper", command=("/bin/sleep", "60"), environ={}, is_ready=is_ready)
 
 
 def test_the_secret_is_made_once_and_private(home: Home) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.environments import InvocationFailed
 from ops.frames import receive, send
-from ops.poller import failed_ids, to_event
+from ops.poller import Message, Poller, Queue, failed_ids, to_event
+from ops.poller_settings import PollerSettings
+from tests.support.handlers import TRACE
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"batchItemFailures": []}, {"batchItemFailures": None}])
@@ -92,3 +96,42 @@ def test_an_answer_that_does_not_come_is_a_timeout() -> None:
         receive(source, timeout_s=0.05)
     os.close(source)
     os.close(sink)
+
+
+class FlakyQueue(Queue):
+    """A queue in memory with one message, which fails in an unforeseen way the first time that it is asked."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self._arn = "arn:aws:sqs:eu-west-1:1:q"
+        self._done = done
+        self.asked = 0
+        self.deleted: list[str] = []
+
+    def take(self, most: int, wait_s: int) -> list[Message]:
+        """Fail, then give the message, then nothing."""
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("unforeseen")
+        message = {"MessageId": "id", "ReceiptHandle": "handle", "Body": "{}", "MD5OfBody": "md5"}
+        return [message] if self.asked == 2 else []
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """Note it, and let the test go on."""
+        self.deleted += [message["MessageId"] for message in messages]
+        self._done()
+
+
+def test_a_slot_outlives_what_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(TRACE, str(tmp_path / "trace"))
+    queue = FlakyQueue(lambda: poller.stopping.set())
+    settings = PollerSettings(concurrency=1, window_ms=0, timeout_ms=30_000)
+    # The file of the processes cannot be written either: its folder does not exist.
+    poller = Poller(queue, "tests.support.handlers.obedient", settings, tmp_path / "missing" / "pids.json")
+
+    poller.run()
+
+    assert queue.deleted == ["id"]
+    assert "unforeseen" in caplog.text
+    assert "cannot write" in caplog.text
