@@ -2,23 +2,37 @@
 
 Hypercorn has no limit for a write, and since Python 3.12 a server that closes waits for all of its clients: one that
 has stopped reading would keep the process alive for ever. So the event loop puts a protocol of ours around the one that
-Hypercorn gives to `create_server`; it passes everything on and remembers the transport.
+Hypercorn gives to `create_server`; it passes everything on and remembers the transport, and the task that serves it.
+
+That task has to be ended too. While a request is being answered, what the client has sent behind it parks the task
+until the answer is complete, and if the connection is lost before that, nothing wakes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
 
 HEAD_TIMEOUT_S: Final = 10.0
 """A client that has begun a request has to finish its head within this time."""
+LEAVE_S: Final = 1.0
+"""So long the task of a connection that is lost may take to end by itself."""
 _SWEEP_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 Address = tuple[str, int]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Incoming(Protocol):
+    """A request, as far as its connection has to know it."""
+
+    @property
+    def incomplete_since(self) -> float | None:
+        """When, on the loop's clock, its body began to be waited for; None once it is there."""
 
 
 class Connections:
@@ -39,12 +53,16 @@ class Connections:
         for connection in list(self._open.values()):
             connection.abort()
 
-    def abort_finished(self, *, idle_s: float, stalled_s: float) -> None:
-        """Drop those on which nothing has been asked for a while, or nothing has been taken."""
+    def abort_finished(self, *, idle_s: float, stalled_s: float, body_s: float) -> None:
+        """Drop those on which nothing has been asked for a while, nothing has been taken, or a body is not complete."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._open.values()):
-            idle, stalled = connection.idle_since, connection.stalled_since
-            if (idle is not None and now - idle >= idle_s) or (stalled is not None and now - stalled >= stalled_s):
+            waits = (
+                (connection.idle_since, idle_s),
+                (connection.stalled_since, stalled_s),
+                (connection.incomplete_since, body_s),
+            )
+            if any(since is not None and now - since >= limit for since, limit in waits):
                 connection.abort()
 
     async def cut_slow_heads(self) -> None:
@@ -58,8 +76,8 @@ class Connections:
                     connection.abort()
 
     def wrap(self, factory: Callable[[], asyncio.BaseProtocol]) -> Callable[[], asyncio.Protocol]:
-        """Return a factory whose protocols are those of `factory`, and are remembered here."""
-        return lambda: Connection(cast("asyncio.Protocol", factory()), self._open)
+        """Return a factory whose protocols are those of `factory` (of asyncio's streams), and are remembered here."""
+        return lambda: Connection(cast("asyncio.StreamReaderProtocol", factory()), self._open)
 
 
 class Connection(asyncio.Protocol):
@@ -72,14 +90,29 @@ class Connection(asyncio.Protocol):
         stalled_since: Since when the client has taken too little of what was written, None while it keeps up.
     """
 
-    __slots__ = ("_active", "_address", "_inner", "_open", "_transport", "head_since", "idle_since", "stalled_since")
+    __slots__ = (
+        "_address",
+        "_given_up",
+        "_inner",
+        "_open",
+        "_requests",
+        "_task",
+        "_transport",
+        "head_since",
+        "idle_since",
+        "stalled_since",
+    )
 
-    def __init__(self, inner: asyncio.Protocol, registry: dict[Address, Connection]) -> None:
+    def __init__(self, inner: asyncio.StreamReaderProtocol, registry: dict[Address, Connection]) -> None:
+        # There is no public way to the task of a connection: asyncio makes it of what this returns.
+        inner._client_connected_cb = self._remembering(inner._client_connected_cb)  # type: ignore[attr-defined]
         self._inner = inner
         self._open = registry
         self._address: Address | None = None
         self._transport: asyncio.Transport | None = None
-        self._active = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._given_up = False
+        self._requests: set[Incoming] = set()
         self.head_since: float | None = None
         self.idle_since: float | None = asyncio.get_running_loop().time()
         self.stalled_since: float | None = None
@@ -125,16 +158,25 @@ class Connection(asyncio.Protocol):
             del self._open[self._address]
         self._transport = None
         self._inner.connection_lost(exc)
+        if self._task is not None:
+            asyncio.get_running_loop().call_later(LEAVE_S, self._give_up)
 
-    def begin_request(self) -> None:
+    @property
+    def incomplete_since(self) -> float | None:
+        """Since when nothing goes on but waiting for bodies, None while anything else does."""
+        waits = [request.incomplete_since for request in self._requests]
+        known = [since for since in waits if since is not None]
+        return max(known) if known and len(known) == len(waits) else None
+
+    def begin_request(self, request: Incoming) -> None:
         """Note that a head has been read."""
-        self._active += 1
+        self._requests.add(request)
         self.head_since = self.idle_since = None
 
-    def end_request(self) -> None:
+    def end_request(self, request: Incoming) -> None:
         """Note that a request has been answered. HTTP/2 has several at a time."""
-        self._active -= 1
-        if not self._active:
+        self._requests.discard(request)
+        if not self._requests:
             self.idle_since = asyncio.get_running_loop().time()
 
     def stream(self) -> None:
@@ -146,6 +188,25 @@ class Connection(asyncio.Protocol):
         """Drop it, whatever still waits to be sent."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _remembering(self, serve: Serve) -> Serve:
+        async def serving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._task = asyncio.current_task()
+            try:
+                await serve(reader, writer)
+            except asyncio.CancelledError:
+                # Hypercorn waits for all of these tasks when it stops, and one that is cancelled would stop it midway.
+                if not self._given_up:
+                    raise
+            finally:
+                self._task = None
+
+        return serving
+
+    def _give_up(self) -> None:
+        if self._task is not None:
+            self._given_up = True
+            self._task.cancel()
 
 
 def event_loop(connections: Connections) -> asyncio.AbstractEventLoop:

@@ -88,16 +88,17 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         notes = RequestNotes(secrets.token_hex(8), self._connections.find(scope.get("client")))
+        body = BoundedBody(receive)
         scope[SCOPE_KEY] = notes
         request_id_of_context.set(notes.request_id)
         started = time.perf_counter()
         if notes.connection is not None:
-            notes.connection.begin_request()
+            notes.connection.begin_request(body)
         try:
-            await self._limited(notes, scope, BoundedBody(receive), _noting(notes, send))
+            await self._limited(notes, scope, body, _noting(notes, send))
         finally:
             if notes.connection is not None:
-                notes.connection.end_request()
+                notes.connection.end_request(body)
             for undo in notes.at_end:
                 undo()
             self._record(notes, scope, time.perf_counter() - started)
@@ -137,18 +138,23 @@ class Edge:
 
 
 class BoundedBody:
-    """A `receive` that passes on at most one byte more than a body may have, and throws away the rest."""
+    """A `receive` that passes on at most one byte more than a body may have, and throws away the rest.
+
+    Attributes:
+        incomplete_since: When, on the loop's clock, the body began to be waited for; None once all of it is there.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._size = 0
         self._cut = False
+        self.incomplete_since: float | None = asyncio.get_running_loop().time()
 
     async def __call__(self) -> Message:
         """Return the next message."""
-        message = await self._receive()
+        message = await self._next()
         while self._cut and message["type"] == "http.request":
-            message = await self._receive()
+            message = await self._next()
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             if self._size > MAX_BODY:
@@ -159,12 +165,18 @@ class BoundedBody:
                     return {"type": "http.request", "body": bytes(MAX_BODY + 1), "more_body": False}
         return message
 
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self.incomplete_since = None
+        return message
+
     async def _discard(self) -> Message | None:
         """Read on for a while; return the disconnection if there is one."""
         try:
             async with asyncio.timeout(DISCARD_S):
                 while self._size < DISCARD_MAX:
-                    message = await self._receive()
+                    message = await self._next()
                     if message["type"] != "http.request":
                         return message
                     self._size += len(message.get("body", b""))

@@ -133,11 +133,20 @@ PARAMETERS: Final[dict[str, Any]] = {
         f"Which boards: the parameter may be given up to {MAX_BOARDS} times, and is `global` if not given.",
         explode=True,
     ),
-    "limit": _query("limit", _number(MAX_LIMIT), "How many entries; the board's display_limit if not given."),
+    "limit": _query(
+        "limit",
+        _number(MAX_LIMIT),
+        (
+            "How many entries; the board's display_limit if not given. With `around` or `users`: at most so many of "
+            "them, the nearest to the user or the first in rank order; all if not given."
+        ),
+    ),
     "cursor": _query("cursor", _TEXT, "The `next` of the page before."),
     "around": _query("around", _USER, "The entries around this user."),
     "radius": _query(
-        "radius", _number(MAX_RADIUS, default=DEFAULT_RADIUS), "How many before and after, with `around`."
+        "radius",
+        _number(MAX_RADIUS, default=DEFAULT_RADIUS),
+        "How many before and after, with `around`; half of `limit` if only that is given.",
     ),
     "users": _query(
         "users",
@@ -151,6 +160,12 @@ PARAMETERS: Final[dict[str, Any]] = {
         "Idempotency-Key", "Makes the request safe to repeat.", minLength=1, maxLength=128, pattern="^[ -~]+$"
     ),
     "If-None-Match": _header("If-None-Match", "The ETag of an earlier answer."),
-    "Last-Event-ID": _header("Last-Event-ID", "The id of the last snapshot; it is not sent again if it is current."),
+    "Last-Event-ID": _header(
+        "Last-Event-ID",
+        (
+            "The id of the last snapshot. It is not sent again if it is current, where one board is watched at its "
+            "display_limit."
+        ),
+    ),
     "X-SSE-Client": _header("X-SSE-Client", "`sdk`: refuse with 503 rather than with a stream that ends."),
 }

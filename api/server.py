@@ -37,6 +37,7 @@ SEND_BUFFER: Final = 32 * 1024
 KEEP_ALIVE_S: Final = 75
 """Longer than a load balancer keeps a connection idle (60 s by default): else it writes to one that we just closed."""
 STREAM_PATIENCE_S: Final = 2.0
+BODY_PATIENCE_S: Final = 2.0
 CLOSE_PATIENCE_S: Final = 0.5
 EXIT_SETTINGS: Final = 2
 
@@ -169,7 +170,7 @@ async def _cut_leftovers(parts: Services, drained: asyncio.Event) -> None:
     deadline = loop.time() + parts.settings.shutdown_grace_period / 1000
     while True:
         await asyncio.sleep(CLOSE_PATIENCE_S / 2)
-        parts.connections.abort_finished(idle_s=CLOSE_PATIENCE_S, stalled_s=STREAM_PATIENCE_S)
+        parts.connections.abort_finished(idle_s=CLOSE_PATIENCE_S, stalled_s=STREAM_PATIENCE_S, body_s=BODY_PATIENCE_S)
         if loop.time() >= deadline:
             parts.connections.abort_all()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
 from quart import Blueprint, Request, Response, jsonify, request
 
 from api.requests import (
+    MAX_LIMIT,
     MAX_RADIUS,
-    limit_for,
     number_parameter,
     one_parameter,
     user_parameter,
@@ -30,9 +30,9 @@ DEFAULT_RADIUS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardQuery:
-    """Which entries are asked for: a page, or those around a user, or some users."""
+    """Which entries are asked for: a page, or those around a user, or some users; at most `limit`, if it is given."""
 
-    limit: int
+    limit: int | None = None
     cursor: str | None = None
     around: str | None = None
     radius: int = DEFAULT_RADIUS
@@ -44,11 +44,11 @@ async def get_leaderboard() -> Response:
     """Show some entries of a board."""
     parts = services()
     board = parts.catalog.get(one_parameter(request, "board", GLOBAL.board_id))
-    query = read_query(request, board)
+    query = read_query(request)
     snapshot = await read_board(parts, board, query)
     response = Response(snapshot.to_json(), content_type="application/json")
     stream = f"{parts.settings.api_base_path}/leaderboard/stream"
-    parameters = urlencode({"board": board.board_id, "limit": query.limit})
+    parameters = urlencode({"board": board.board_id, "limit": query.limit or board.display_limit})
     response.headers["Link"] = f'<{stream}?{parameters}>; rel="events"'
     return _conditional(response, f"{snapshot.version}:{_digest(query)}")
 
@@ -64,19 +64,22 @@ async def get_user(user_id: str) -> Response:
     return _conditional(jsonify(user_shape(board, standing)), str(standing.version))
 
 
-def read_query(request: Request, board: Board) -> BoardQuery:
+def read_query(request: Request) -> BoardQuery:
     """Read which entries are asked for. Raises `InvalidParameter`."""
     given = {name for name in ("limit", "cursor", "around", "radius", "users") if name in request.args}
-    for kind, companions in (("users", {"users"}), ("around", {"around", "radius"})):
+    for kind, companions in (("users", {"users", "limit"}), ("around", {"around", "radius", "limit"})):
         if kind in given and given - companions:
             raise InvalidParameter(f"{kind} cannot be combined with {', '.join(sorted(given - companions))}.")
     if "radius" in given and "around" not in given:
         raise InvalidParameter("radius goes with around.")
+    limit = number_parameter(request, "limit", MAX_LIMIT)
+    # Wide enough for `limit` entries with the user in their middle.
+    radius = DEFAULT_RADIUS if limit is None else max(1, limit // 2)
     return BoardQuery(
-        limit=limit_for(request, board),
+        limit=limit,
         cursor=one_parameter(request, "cursor"),
         around=user_parameter(request, "around"),
-        radius=number_parameter(request, "radius", MAX_RADIUS) or DEFAULT_RADIUS,
+        radius=number_parameter(request, "radius", MAX_RADIUS) or radius,
         users=tuple(users_parameter(request) or ()),
     )
 
@@ -84,11 +87,21 @@ def read_query(request: Request, board: Board) -> BoardQuery:
 async def read_board(parts: Services, board: Board, query: BoardQuery) -> Snapshot:
     """Read what a query asks for. Raises `UnknownUser`, `InvalidCursor`, `BoardUnavailable`."""
     if query.users:
-        return await parts.reader.users(board, query.users)
+        found = await parts.reader.users(board, query.users)
+        return replace(found, entries=found.entries[: query.limit])
     if query.around is not None:
-        return await parts.reader.around(board, query.around, query.radius)
+        found = await parts.reader.around(board, query.around, query.radius)
+        return found if query.limit is None else nearest(found, query.around, query.limit)
     after = None if query.cursor is None else Cursor.decode(query.cursor)
-    return await parts.reader.top(board, query.limit, after)
+    return await parts.reader.top(board, query.limit or board.display_limit, after)
+
+
+def nearest(snapshot: Snapshot, user_id: str, limit: int) -> Snapshot:
+    """Return at most `limit` entries, those nearest to a user who is among them."""
+    entries = snapshot.entries
+    place = next(number for number, entry in enumerate(entries) if entry.user_id == user_id)
+    first = max(0, min(place - limit // 2, len(entries) - limit))
+    return replace(snapshot, entries=entries[first : first + limit])
 
 
 def user_shape(board: Board, standing: UserStanding) -> dict[str, object]:

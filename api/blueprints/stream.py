@@ -29,9 +29,9 @@ async def get_stream() -> Response:
     parts = services()
     who = visitor(request, parts)
     boards = watched_boards(request, parts)
-    refusal = parts.streams.refusal(who)
     if request.method == "HEAD":
         return Response(None, headers=HEADERS)
+    refusal = parts.streams.refusal(who)
     if refusal is not None:
         return refused(request, refusal)
     return opened(request, parts, who, boards)
@@ -67,8 +67,7 @@ def refused(request: Request, reason: Farewell) -> Response:
 def opened(request: Request, parts: Services, who: Visitor, boards: Sequence[tuple[Board, int]]) -> Response:
     """Open the stream; the request's notes see to it that it is closed whatever happens."""
     notes = notes_of(request)
-    # The ids of several boards cannot be told apart by the one id that a client sends back.
-    last_event_id = last_event_id_of(request) if len(boards) == 1 else None
+    last_event_id = last_event_id_of(request, boards)
     stream = SseStream(
         who,
         metrics=parts.metrics,
@@ -83,7 +82,13 @@ def opened(request: Request, parts: Services, who: Visitor, boards: Sequence[tup
     return response
 
 
-def last_event_id_of(request: Request) -> str | None:
-    """Return the id of the frame that a client says it has; one that is nonsense matches nothing."""
+def last_event_id_of(request: Request, boards: Sequence[tuple[Board, int]]) -> str | None:
+    """Return the id of the frame that a client says it has, None where an id does not tell that it has all of it.
+
+    An id names one version, of one board, and not how many entries were shown: it is believed for one board at the
+    board's own number. One that is nonsense matches nothing.
+    """
     text = request.headers.get("Last-Event-ID") or one_parameter(request, "last_event_id")
+    if len(boards) != 1 or any(limit != board.display_limit for board, limit in boards):
+        return None
     return text if text and len(text) <= MAX_EVENT_ID else None

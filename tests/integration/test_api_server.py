@@ -175,6 +175,8 @@ async def test_over_a_cap_browsers_get_a_goodbye_and_programs_an_error(tmp_path:
         program = await api.request("GET", "/api/leaderboard/stream", X_SSE_Client="sdk")
         assert (program.status, program.json["error_code"]) == (503, "TOO_MANY_STREAMS")
         assert int(program.headers["retry-after"]) >= 1
+        await api.request("HEAD", "/api/leaderboard/stream")
+        assert b'sse_streams_refused_total{cap="instance"} 2.0' in (await api.request("GET", "/metrics")).body
         first.close()
         await until(lambda: bool(api.events("sse_disconnected")))
         await (await api.stream()).snapshot()
@@ -195,6 +197,15 @@ async def test_reconnecting_repeats_nothing_that_is_current(shared: ApiProcess) 
     for odd in ("nonsense", "e1:999999", "x" * 5000):
         stream = await shared.stream(Last_Event_ID=odd)
         assert (await stream.snapshot()).id == current.id
+
+
+async def test_an_id_does_not_keep_entries_from_who_asks_for_another_number(shared: ApiProcess) -> None:
+    version = await put(shared, 20)
+    fewer = await shared.stream("?limit=3")
+    while (current := await fewer.snapshot()).data["version"] < version:
+        pass
+    more = await (await shared.stream("?limit=15", Last_Event_ID=str(current.id))).snapshot()
+    assert (more.id, len(more.data["entries"])) == (current.id, 15)
 
 
 async def test_a_stream_may_watch_several_boards_each_with_frames_of_its_own(shared: ApiProcess) -> None:

@@ -62,6 +62,31 @@ async def test_around_and_users_keep_the_ranks_of_the_whole_board(client: Client
     assert [(entry["rank"], entry["user_id"]) for entry in users["entries"]] == [(1, "ada"), (3, "cy")]
 
 
+@pytest.mark.parametrize(
+    ("query", "ranks"),
+    [
+        ("around=u5&limit=1", [5]),
+        ("around=u5&limit=2", [4, 5]),
+        ("around=u5&limit=3", [4, 5, 6]),
+        ("around=u5&limit=4", [3, 4, 5, 6]),
+        ("around=u5&limit=100", [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ("around=u1&limit=3", [1, 2]),
+        ("around=u9&limit=5&radius=50", [5, 6, 7, 8, 9]),
+        ("around=u1&limit=3&radius=50", [1, 2, 3]),
+        ("around=u5&limit=100&radius=1", [4, 5, 6]),
+        ("users=u7,u2,u9&limit=2", [2, 7]),
+        ("users=u7,u2&limit=100", [2, 7]),
+    ],
+)
+async def test_a_limit_cuts_what_is_around_a_user_and_some_users(
+    client: Client, fake: FakeApi, query: str, ranks: list[int]
+) -> None:
+    fake.ranks.put("global", [(f"u{number}", 100 - number) for number in range(1, 10)])
+    page = await (await client.get(f"/api/leaderboard?{query}")).get_json()
+    assert [entry["rank"] for entry in page["entries"]] == ranks
+    assert page["total"] == 9
+
+
 async def test_a_user_has_a_rank_and_a_percentile(client: Client) -> None:
     standing = await (await client.get("/api/leaderboard/users/bob")).get_json()
     assert (standing["rank"], standing["score"], standing["total"], standing["percentile"]) == (2, 20, 3, 66.67)
@@ -72,8 +97,22 @@ async def test_a_user_has_a_rank_and_a_percentile(client: Client) -> None:
     [
         *("limit=0", "limit=101", "limit=-1", "limit=1.0", "limit=", "limit=%00", "limit=%ff", "limit=1&limit=2"),
         *("limit=" + "9" * 3000, "limit=%D9%A3", "around=", "around=a%20b", "around=bob&radius=0"),
-        *("around=bob&radius=51", "radius=3", "around=bob&limit=3", "around=bob&cursor=x", "users=", "users=a,,b"),
-        *("users=ada&limit=3", "users=ada&around=bob", "board=global&board=race"),
+        *(
+            "around=bob&radius=51",
+            "radius=3",
+            "around=bob&limit=0",
+            "around=bob&limit=101",
+            "around=bob&cursor=x",
+            "users=",
+            "users=a,,b",
+        ),
+        *(
+            "users=ada&limit=0",
+            "users=ada&limit=x",
+            "users=ada&radius=3",
+            "users=ada&around=bob",
+            "board=global&board=race",
+        ),
         "users=" + ",".join(f"u{number}" for number in range(101)),
     ],
     ids=lambda query: query[:30],

@@ -122,6 +122,12 @@ def test_scopes_are_those_that_are_listed_or_else_those_of_the_role(
         {"exp": "soon"},
         {"exp": float("inf")},
         {"exp": float("nan")},
+        {"exp": 10**400},
+        {"exp": 2**53 + 1},
+        {"exp": 1e300},
+        {"exp": "9" * 400},
+        {"iat": -(10**400)},
+        {"nbf": -(10**400)},
         {"exp": []},
         {"exp": {}},
         {"sub": 7},
@@ -141,7 +147,7 @@ def test_scopes_are_those_that_are_listed_or_else_those_of_the_role(
         {"scope": 7},
         {"scope": {WRITE: True}},
     ],
-    ids=repr,
+    ids=lambda changed: repr(changed)[:40],
 )
 def test_a_claim_that_is_missing_or_wrong_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(InvalidToken):
