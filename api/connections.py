@@ -5,7 +5,8 @@ has stopped reading would keep the process alive for ever. So the event loop put
 Hypercorn gives to `create_server`; it passes everything on and remembers the transport, and the task that serves it.
 
 That task has to be ended too. While a request is being answered, what the client has sent behind it parks the task
-until the answer is complete, and if the connection is lost before that, nothing wakes it.
+until the answer is complete. If the connection is lost before that, the task does not see it: neither the request hears
+of it, nor does the task ever end. So the requests are told here, and then the task is cancelled.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class Incoming(Protocol):
     @property
     def incomplete_since(self) -> float | None:
         """When, on the loop's clock, its body began to be waited for; None once it is there."""
+
+    def disconnect(self) -> None:
+        """Take note that the connection is lost."""
 
 
 class Connections:
@@ -158,6 +162,8 @@ class Connection(asyncio.Protocol):
             del self._open[self._address]
         self._transport = None
         self._inner.connection_lost(exc)
+        for request in self._requests:
+            request.disconnect()
         if self._task is not None:
             asyncio.get_running_loop().call_later(LEAVE_S, self._give_up)
 

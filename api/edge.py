@@ -148,6 +148,8 @@ class BoundedBody:
         self._receive = receive
         self._size = 0
         self._cut = False
+        self._disconnected = asyncio.Event()
+        self._reader: asyncio.Task[Any] | None = None
         self.incomplete_since: float | None = asyncio.get_running_loop().time()
 
     async def __call__(self) -> Message:
@@ -165,11 +167,31 @@ class BoundedBody:
                     return {"type": "http.request", "body": bytes(MAX_BODY + 1), "more_body": False}
         return message
 
+    def disconnect(self) -> None:
+        """Give whoever waits for a message, now or later, the one that says that the client has gone."""
+        self._disconnected.set()
+        if self._reader is not None:
+            self._reader.cancel()
+
     async def _next(self) -> Message:
-        message = await self._receive()
+        message = await self._received()
         if not message.get("more_body", False):
             self.incomplete_since = None
         return message
+
+    async def _received(self) -> Message:
+        if self._disconnected.is_set():
+            return {"type": "http.disconnect"}
+        self._reader = reader = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            # Ours, unless someone else has cancelled the task as well.
+            if not self._disconnected.is_set() or reader is None or reader.uncancel():
+                raise
+            return {"type": "http.disconnect"}
+        finally:
+            self._reader = None
 
     async def _discard(self) -> Message | None:
         """Read on for a while; return the disconnection if there is one."""

@@ -70,6 +70,41 @@ async def test_a_client_that_leaves_within_its_body_is_noticed() -> None:
     assert (await received(parts(MAX_BODY + 1, more=True)))[1] is False
 
 
+async def test_who_waits_for_a_body_hears_that_the_connection_is_lost_and_is_not_cancelled() -> None:
+    async def never() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    body = BoundedBody(never)
+    waiting = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    body.disconnect()
+    assert await waiting == await body() == {"type": "http.disconnect"}
+    assert waiting.cancelling() == 0
+
+
+async def test_a_reader_that_is_cancelled_is_cancelled_also_when_the_connection_is_lost() -> None:
+    async def never() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    for lost in (True, False):
+        body = BoundedBody(never)
+        waiting = asyncio.create_task(body())
+        await asyncio.sleep(0)
+        if lost:
+            body.disconnect()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_a_body_is_incomplete_until_its_last_part_is_there() -> None:
+    messages = parts(3, 3)
+    body = BoundedBody(lambda: anext(messages))  # type: ignore[arg-type]
+    for incomplete in (True, True, False):
+        assert (body.incomplete_since is not None) == incomplete
+        await body()
+
+
 async def serve(app: Any, *, timeout_s: float = 30) -> list[Message]:
     sent: list[Message] = []
 
