@@ -106,7 +106,7 @@ async def _watch_submits(submits: int, streams: int) -> list[float]:
     sent: dict[int, float] = {}
     for score in seen:
         sent[score] = time.monotonic()
-        answer = await api.submit(connection, token=token, delta=1000)
+        answer = await api.submit(connection, token=token, value=1000)
         assert answer.status == 202, answer
         # At odds with every period in the system, so that no phase of one is met again and again.
         await asyncio.sleep(0.0371)

@@ -277,8 +277,8 @@ class FakeApi:
             scores=self.scores,
             gate=self.gate,
             queue=self.queue,
-            store=IdleStore(),  # type: ignore[arg-type]
-            writer=IdleWriter(),  # type: ignore[arg-type]
+            store=IdleStore(),
+            writer=IdleWriter(),
             open=nothing,
             close=nothing,
         )
