@@ -6,7 +6,7 @@ ROOMS := scoreboard api workers ops tests
 SQUAWK_EXCLUDE := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 
 .DEFAULT_GOAL := help
-.PHONY: run dev test check bench lock clean help venv venv-dev venv-queue
+.PHONY: run dev test check bench lock clean help venv venv-dev venv-queue venv-aws venv-checkov
 
 run: venv venv-queue ## Run the whole system on this machine until Ctrl-C (PORT=3000, SCOREBOARD_HOME=.scoreboard)
 	@.venv/bin/scoreboard local
@@ -28,7 +28,7 @@ bench: venv-dev venv-queue ## Load and latency, as a table
 	@.venv/bin/python -m tests.bench
 
 lock: venv-dev ## Resolve requirements/*.in anew, with hashes
-	@cd requirements && for pair in runtime.in:../requirements.txt ops.in:ops.txt dev.in:dev.txt queue.in:queue.txt; do \
+	@cd requirements && for pair in runtime.in:../requirements.txt functions.in:functions.txt ops.in:ops.txt dev.in:dev.txt queue.in:queue.txt aws.in:aws.txt checkov.in:checkov.txt; do \
 		echo "Locking $${pair#*:}"; \
 		../.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-header $${pair%%:*} -o $${pair#*:} || exit 1; \
@@ -36,7 +36,7 @@ lock: venv-dev ## Resolve requirements/*.in anew, with hashes
 
 clean: ## Remove virtual environments, caches and the local data; not while a stack runs
 	@if [ -x .venv/bin/scoreboard ]; then .venv/bin/python -m ops.clean; else rm -rf .scoreboard; fi
-	@rm -rf .venv .venv-queue .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf .venv .venv-queue .venv-aws .venv-checkov .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## This list
@@ -50,3 +50,9 @@ venv-dev:
 
 venv-queue:
 	@sh ops/venv.sh queue
+
+venv-aws:
+	@sh ops/venv.sh aws
+
+venv-checkov:
+	@sh ops/venv.sh checkov

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make or renew a virtual environment of the clone: `sh ops/venv.sh run|dev|queue`. Costs nothing when it is current.
+# Make or renew a virtual environment of the clone: `sh ops/venv.sh run|dev|queue|aws|checkov`. Costs nothing when it is current.
 #
 # PYTHON names the interpreter to use; else the newest working Python 3.11 to 3.13 is looked for.
 set -eu
@@ -9,8 +9,8 @@ kind=$1
 case $kind in
     run) folder=.venv lock=requirements/ops.txt ;;
     dev) folder=.venv lock=requirements/dev.txt ;;
-    queue) folder=.venv-queue lock=requirements/queue.txt ;;
-    *) echo "usage: sh ops/venv.sh run|dev|queue" >&2; exit 2 ;;
+    queue | aws | checkov) folder=.venv-$kind lock=requirements/$kind.txt ;;
+    *) echo "usage: sh ops/venv.sh run|dev|queue|aws|checkov" >&2; exit 2 ;;
 esac
 stamp=$folder/made-from
 
@@ -86,5 +86,5 @@ fi
 echo "Installing $lock into $folder (a minute, only once)"
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-input --progress-bar off \
     --require-hashes -r "$lock"
-[ "$kind" = queue ] || install_clone
+case $kind in run | dev) install_clone ;; esac
 { fingerprint "$kind" "$lock"; pwd; } > "$stamp"
