@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,8 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.retry import Retry
 
 from scoreboard.config import Settings
@@ -25,16 +26,69 @@ from scoreboard.errors import Unavailable
 from scoreboard.queries import lua
 
 SOCKET_TIMEOUT_S: Final = 0.8
+_BROKEN: Final = "the handler is closed"
 BULK_TIMEOUT_S: Final = 5.0
 """For the larger calls of the sweeper and of rebuilds."""
 
 
-def _parameters(settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that can change while clients live.
+
+    Attributes:
+        credentials: Tells user and password, each perhaps empty, for a new connection; it may have to wait.
+        on_refused: Told that the server refused them; they are then asked for once more.
+    """
+
+    credentials: Callable[[], tuple[str, str]]
+    on_refused: Callable[[], None]
+
+
+class _Credentials(CredentialProvider):
+    """A login as the driver asks for it, at each new connection."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def get_credentials(self) -> Any:
+        """Return what goes after AUTH; nothing where no login is needed."""
+        return tuple(text for text in self._login.credentials() if text)
+
+    async def get_credentials_async(self) -> Any:
+        """Return the same, without holding up the event loop."""
+        return await asyncio.to_thread(self.get_credentials)
+
+    def connect(self, connection: Any) -> None:
+        """Log in; where that is refused, once more with what is known then."""
+        try:
+            connection.on_connect()
+        except AuthenticationError:
+            self._login.on_refused()
+            connection.on_connect()
+
+    async def connect_async(self, connection: Any) -> None:
+        """Do the same on a connection of the event loop."""
+        try:
+            await connection.on_connect()
+        except AuthenticationError:
+            self._login.on_refused()
+            await connection.on_connect()
+
+
+def _login_parameters(settings: Settings, login: Login | None, *, is_async: bool) -> dict[str, Any]:
+    if login is None:
+        return {"username": settings.redis_username or None, "password": settings.redis_password or None}
+    provider = _Credentials(login)
+    connect = provider.connect_async if is_async else provider.connect
+    return {"credential_provider": provider, "redis_connect_func": connect}
+
+
+def _parameters(settings: Settings, login: Login | None, *, is_async: bool) -> dict[str, Any]:
     return {
         "host": settings.redis_host,
         "port": settings.redis_port,
         "db": settings.redis_db,
-        "password": settings.redis_password or None,
+        **_login_parameters(settings, login, is_async=is_async),
         "ssl": settings.redis_tls_enabled,
         "decode_responses": True,
         "socket_keepalive": True,
@@ -42,19 +96,28 @@ def _parameters(settings: Settings) -> dict[str, Any]:
     }
 
 
-def redis_client(settings: Settings, *, timeout_s: float = BULK_TIMEOUT_S) -> redis.Redis:
-    """Return a client for synchronous work; a call takes up to twice the time limit."""
+def redis_client(settings: Settings, login: Login | None = None, *, timeout_s: float = BULK_TIMEOUT_S) -> redis.Redis:
+    """Return a client for synchronous work; a call takes up to twice the time limit.
+
+    Args:
+        settings: Where the server is, and the login where that is always the same.
+        login: The login where it can change.
+        timeout_s: The time limit.
+    """
     return redis.Redis(
-        **_parameters(settings),
+        **_parameters(settings, login, is_async=False),
         socket_timeout=timeout_s,
         socket_connect_timeout=min(timeout_s, SOCKET_TIMEOUT_S),
         retry=Retry(ConstantBackoff(0.05), 1),
     )
 
 
-def async_redis_client(settings: Settings) -> redis.asyncio.Redis:
-    """Return a client for the API; when all connections are in use, a caller waits for one."""
-    parameters = _parameters(settings)
+def async_redis_client(settings: Settings, login: Login | None = None) -> redis.asyncio.Redis:
+    """Return a client for the API; when all connections are in use, a caller waits for one.
+
+    A login that can change is asked for in a thread.
+    """
+    parameters = _parameters(settings, login, is_async=True)
     connection_class: type[redis.asyncio.Connection] = redis.asyncio.Connection
     if parameters.pop("ssl"):
         connection_class = redis.asyncio.SSLConnection
@@ -76,6 +139,11 @@ def redis_errors(unavailable: type[Unavailable] = Unavailable) -> Iterator[None]
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
+        raise unavailable(retry_after_s=1) from error
+    except RuntimeError as error:
+        # What uvloop says of a connection that broke between two steps of the driver, which knows OSError only.
+        if _BROKEN not in str(error):
+            raise
         raise unavailable(retry_after_s=1) from error
 
 
