@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from quart import Quart, Response, request
@@ -15,60 +16,60 @@ from api import cors
 from api.blueprints import boards, control, leaderboard, pages, scores, stream
 from api.catalog import BoardCatalog
 from api.connections import Connections
+from api.counted import counted
 from api.edge import Edge
+from api.emf import EmbeddedMetrics
 from api.errors import answer_to
 from api.health import Health
 from api.hub import Hub
+from api.keys import LiveKeyring
 from api.metrics import Metrics
 from api.relay import Relay
 from api.requests import notes_of
 from api.services import EXTENSION, Backends, Lifecycle, Phase, Services
 from api.streams import StreamLimits, Streams
 from api.sweeper import Sweeper
+from scoreboard.answers import SECURITY_HEADERS, rate_limit_headers
 from scoreboard.auth import Keyring
 from scoreboard.config import Settings
 from scoreboard.connections_postgres import async_pool, open_pool
-from scoreboard.connections_redis import async_redis_client, redis_client
+from scoreboard.connections_redis import Login, async_redis_client, redis_client
 from scoreboard.event_queue_sqs import SqsEventQueue
 from scoreboard.rank_reader_redis import RedisRankReader
 from scoreboard.rank_writer_redis import RedisRankWriter
 from scoreboard.score_reader_postgres import PostgresScoreReader
 from scoreboard.score_store_postgres import PostgresScoreStore
 from scoreboard.service import LeaderboardReader, OverLimit
-from scoreboard.submission_gate_redis import RedisSubmissionGate
+from scoreboard.settings_aws import LiveSecrets
+from scoreboard.submission_gate_redis import GateRules, RedisSubmissionGate
 
 BODY_TIMEOUT_S: Final = 10
 READY_WITHIN_S: Final = 1.0
 """So long a start waits for parts that are away, then it goes on without them."""
 STOP_S: Final = 2.0
-SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 _log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, connections: Connections | None = None) -> Quart:
-    """Return the API on the real backends."""
-    return build_app(settings, connect_backends(settings), connections)
+    """Return the API on the real backends; the settings are those of `load_settings`."""
+    secrets = LiveSecrets(settings, loaded=True)
+    return build_app(settings, connect_backends(settings, secrets), connections, read_keyring=secrets.keyring)
 
 
-def connect_backends(settings: Settings) -> Backends:
+def connect_backends(settings: Settings, secrets: LiveSecrets) -> Backends:
     """Return the real backends; they connect by themselves, and again whenever they have to."""
-    redis = async_redis_client(settings)
-    writer_redis = redis_client(settings)
+    login = Login(secrets.redis_credentials, on_refused=secrets.expire)
+    redis = async_redis_client(settings, login)
+    writer_redis = redis_client(settings, login)
     pool = async_pool(
-        settings.database_url,
+        secrets.database_url,
+        on_refused=secrets.expire,
         min_size=settings.database_pool_min,
         max_size=settings.database_pool_max,
         idle_ms=settings.database_idle_timeout,
     )
-    store_pool = open_pool(settings.database_url)
+    store_pool = open_pool(secrets.database_url, on_refused=secrets.expire)
     queue = SqsEventQueue(settings.sqs_queue_url)
 
     async def open_all() -> None:
@@ -84,14 +85,7 @@ def connect_backends(settings: Settings) -> Backends:
     return Backends(
         ranks=RedisRankReader(redis, settings.redis_key_leaderboard),
         scores=PostgresScoreReader(pool),
-        gate=RedisSubmissionGate(
-            redis,
-            score_prefix=settings.redis_key_score_prefix,
-            rate_prefix=settings.redis_key_rate_limit_prefix,
-            window_ms=settings.rate_limit_window_ms,
-            limit=settings.rate_limit_max_requests,
-            idempotency_ms=settings.idempotency_window_ms,
-        ),
+        gate=RedisSubmissionGate(redis, GateRules.of(settings)),
         queue=queue,
         store=PostgresScoreStore(store_pool),
         writer=RedisRankWriter(writer_redis, settings.redis_key_leaderboard),
@@ -101,12 +95,22 @@ def connect_backends(settings: Settings) -> Backends:
     )
 
 
-def build_app(settings: Settings, backends: Backends, connections: Connections | None = None) -> Quart:
-    """Return the API on any backends."""
+def build_app(
+    settings: Settings,
+    backends: Backends,
+    connections: Connections | None = None,
+    *,
+    read_keyring: Callable[[], Keyring] | None = None,
+) -> Quart:
+    """Return the API on any backends; its keyring is that of the settings, unless there is one that changes."""
     app = Quart("api", static_folder=None)
     app.config.update(RESPONSE_TIMEOUT=settings.request_timeout / 1000, BODY_TIMEOUT=BODY_TIMEOUT_S)
     app.url_map.merge_slashes = False  # an address with // is another address, and no reason to redirect
-    parts = _services(settings, backends, Connections() if connections is None else connections)
+    keys = LiveKeyring(
+        LiveSecrets(settings, loaded=True).keyring if read_keyring is None else read_keyring,
+        interval_s=settings.secrets_refresh_interval / 1000,
+    )
+    parts = _services(settings, backends, Connections() if connections is None else connections, keys)
     app.extensions[EXTENSION] = parts
     for module in (scores, leaderboard, stream, boards):
         app.register_blueprint(module.blueprint, url_prefix=settings.api_base_path)
@@ -124,8 +128,14 @@ def build_app(settings: Settings, backends: Backends, connections: Connections |
     return app
 
 
-def _services(settings: Settings, backends: Backends, connections: Connections) -> Services:
+def _services(settings: Settings, backends: Backends, connections: Connections, keys: LiveKeyring) -> Services:
     metrics = Metrics()
+    backends = replace(
+        backends,
+        ranks=counted(backends.ranks, metrics.count_redis),
+        gate=counted(backends.gate, metrics.count_redis),
+        writer=counted(backends.writer, metrics.count_redis),
+    )
     reader = LeaderboardReader(backends.ranks, backends.scores)
     limits = StreamLimits(
         per_instance=settings.sse_max_clients_per_instance,
@@ -138,12 +148,7 @@ def _services(settings: Settings, backends: Backends, connections: Connections) 
     return Services(
         settings=settings,
         backends=backends,
-        keyring=Keyring.of(
-            settings.jwt_secret,
-            settings.jwt_secret_previous,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-        ),
+        keys=keys,
         catalog=BoardCatalog(backends.scores),
         reader=reader,
         hub=Hub(reader.top, metrics),
@@ -164,7 +169,7 @@ def _handle_errors(app: Quart) -> None:
         body = known.body(notes_of(request).request_id)
         response = Response(body, status=known.status, headers=known.headers, content_type="application/json")
         if isinstance(error, OverLimit):
-            response.headers.update(scores.rate_limit_headers(settings.rate_limit_max_requests, error.admission))
+            response.headers.update(rate_limit_headers(settings.rate_limit_max_requests, error.admission))
         return response
 
     app.register_error_handler(HTTPException, answer)
@@ -196,6 +201,7 @@ def _live(app: Quart, parts: Services) -> None:
         board_ids=parts.catalog.ids,
         on_incomplete=sweeper.trigger,
     )
+    embedded = EmbeddedMetrics(parts.metrics, parts.settings) if parts.settings.cloudwatch_enabled else None
     running: list[asyncio.Task[None]] = []
 
     def run(work: Coroutine[Any, Any, None]) -> None:
@@ -207,6 +213,10 @@ def _live(app: Quart, parts: Services) -> None:
         await asyncio.wait(running, timeout=READY_WITHIN_S)
         for work in (parts.catalog.run(), relay.run(), parts.streams.run(), parts.connections.cut_slow_heads()):
             run(work)
+        if parts.settings.jwt_secret_arn:
+            run(parts.keys.run())
+        if embedded is not None:
+            run(embedded.run())
         sweeper.start()
         parts.lifecycle.phase = Phase.READY
 
@@ -220,6 +230,8 @@ def _live(app: Quart, parts: Services) -> None:
         await asyncio.to_thread(sweeper.stop, STOP_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(parts.backends.close(), 2 * STOP_S)
+        if embedded is not None:
+            embedded.write(last=True)
 
 
 async def _open(parts: Services) -> None:

@@ -18,8 +18,8 @@ from api.connections import Connection, Connections
 from api.errors import Overdue, answer_to
 from api.logs import request_id_of_context
 from api.metrics import Metrics
+from scoreboard.submissions import MAX_BODY
 
-MAX_BODY: Final = 4096
 DISCARD_MAX: Final = 1024 * 1024
 DISCARD_S: Final = 2.0
 """So much of a body that is too large, and for so long, is read and thrown away, so that the client reads the answer

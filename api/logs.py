@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from api.emf import LOGGER as METRICS_LOGGER
 from scoreboard.config import Settings
 
 request_id_of_context: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -70,7 +71,17 @@ def configure_logs(settings: Settings) -> None:
     else:
         handler.setFormatter(TextFormatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    _log_metrics_as_they_are()
     for chatty in ("boto3", "botocore", "urllib3", "asyncio", "psycopg", "hypercorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     # It warns of each connection that it cannot make, again and again; who needs one says so once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def _log_metrics_as_they_are() -> None:
+    """Write the lines of metrics without a frame around them, whatever the level: CloudWatch reads them, not people."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    metrics = logging.getLogger(METRICS_LOGGER)
+    metrics.handlers, metrics.propagate = [handler], False
+    metrics.setLevel(logging.INFO)

@@ -50,6 +50,11 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+        self.score_updates = Counter("score_updates", "Scores accepted, repetitions apart.", registry=registry)
+        self.leaderboard_queries = Counter("leaderboard_queries", "Reads of a board by requests.", registry=registry)
+        self.redis_operations = Counter(
+            "redis_operations", "Calls of the index and of the rate limit.", ["operation"], registry=registry
+        )
         self.queue_waiting = Gauge(
             "queue_waiting", "Accepted events that wait to be sent to the queue.", registry=registry
         )
@@ -59,6 +64,10 @@ class Metrics:
     def count_request(self, *, method: str, route: str, status: int) -> None:
         """Count one answered request."""
         self.requests.labels(method if method in _METHODS else "OTHER", route, str(status)).inc()
+
+    def count_redis(self, operation: str) -> None:
+        """Count one call of what is in Redis."""
+        self.redis_operations.labels(operation).inc()
 
     def text(self) -> bytes:
         """Return everything in the exposition format."""

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast, overload
 
 from quart import Request
 
-from api.edge import MAX_BODY, SCOPE_KEY, RequestNotes
-from api.errors import DuplicateKey
-from scoreboard.auth import Keyring, Principal, verify_token
+from api.edge import SCOPE_KEY, RequestNotes
+from scoreboard.auth import Keyring, Principal
 from scoreboard.boards import USER_ID, Board
-from scoreboard.errors import (
-    InvalidField,
-    InvalidIdempotencyKey,
-    InvalidJson,
-    InvalidParameter,
-    InvalidToken,
-    MissingToken,
-    PayloadTooLarge,
-    UnknownEvent,
-    UnknownField,
-    UnsupportedMediaType,
-)
+from scoreboard.errors import InvalidParameter, MissingToken
+from scoreboard.submissions import check_content, parse_object, read_key, read_principal
 
 MAX_LIMIT: Final = 100
 MAX_RADIUS: Final = 50
 MAX_USERS: Final = 100
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -52,19 +38,9 @@ def principal_of(request: Request, keyring: Keyring) -> Principal:
 
 def optional_principal_of(request: Request, keyring: Keyring) -> Principal | None:
     """Return whom the request's token speaks for, None without one; a bad token is an error all the same."""
-    values = request.headers.getlist("Authorization")
-    if not values:
-        return None
-    if len(values) > 1:
-        raise InvalidToken("Send one Authorization header, not several.")
-    scheme, _, token = values[0].partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise InvalidToken("Send the token as: Authorization: Bearer <JWT>.")
-    try:
-        principal = verify_token(keyring, token.strip())
-    except (ValueError, RecursionError) as error:  # a head that is nested a thousand deep, say
-        raise InvalidToken from error
-    notes_of(request).user_id = principal.user_id
+    principal = read_principal(request.headers.getlist("Authorization"), keyring)
+    if principal is not None:
+        notes_of(request).user_id = principal.user_id
     return principal
 
 
@@ -73,81 +49,13 @@ def optional_principal_of(request: Request, keyring: Keyring) -> Principal | Non
 
 async def json_object(request: Request) -> dict[str, Any]:
     """Return the body, which has to be one JSON object without repeated keys."""
-    types = request.headers.getlist("Content-Type")
-    if len(types) != 1 or request.mimetype != "application/json" or not _is_utf8(request):
-        raise UnsupportedMediaType
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+    check_content(request.headers.getlist("Content-Type"), request.headers.get("Content-Encoding"))
     return parse_object(await request.get_data(cache=True, as_text=False, parse_form_data=False))
-
-
-def _is_utf8(request: Request) -> bool:
-    return request.mimetype_params.get("charset", "utf-8").lower() in ("utf-8", "utf8")
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object strictly (RFC 8259, and RFC 7493 where it is stricter).
-
-    Raises:
-        PayloadTooLarge, InvalidJson, DuplicateKey: It is too long, not one object, or has a key twice.
-    """
-    if len(body) > MAX_BODY:
-        raise PayloadTooLarge
-    try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise InvalidJson("The body is not UTF-8.") from error
-    except (ValueError, RecursionError) as error:  # also a number with thousands of digits
-        raise InvalidJson from error
-    if not isinstance(value, dict):
-        raise InvalidJson
-    return value
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise DuplicateKey
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def check_fields(body: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Raise `UnknownField` when a body has a field that is not meant for it."""
-    unknown = sorted(set(body) - set(allowed))
-    if unknown:
-        raise UnknownField(f"{unknown[0][:64]!r} is not a field here. There are: {', '.join(allowed)}.")
-
-
-def integer_field(body: Mapping[str, Any], name: str) -> int:
-    """Return a whole number of a body, however large. Raises `InvalidField`."""
-    if name not in body:
-        raise InvalidField(f"{name} is missing.")
-    value = body[name]
-    if type(value) is not int:  # True is an instance of int
-        raise InvalidField(f"{name} must be a whole number, written without quotes, fraction or exponent.")
-    return value
-
-
-def name_field(body: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
-    """Return a name of a body. Raises `InvalidField`."""
-    value = body[name]
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise InvalidField(f"{name} must be a text that matches {pattern.pattern}.")
-    return value
 
 
 def idempotency_key_of(request: Request) -> str | None:
     """Return the idempotency key, None if there is none. Raises `InvalidIdempotencyKey`."""
-    values = request.headers.getlist("Idempotency-Key")
-    if not values:
-        return None
-    if len(values) > 1 or not _IDEMPOTENCY_KEY.fullmatch(values[0]):
-        raise InvalidIdempotencyKey
-    return values[0]
+    return read_key(request.headers.getlist("Idempotency-Key"))
 
 
 # Parameters
@@ -192,16 +100,6 @@ def users_parameter(request: Request) -> list[str] | None:
     if len(users) > MAX_USERS or not all(USER_ID.fullmatch(user) for user in users):
         raise InvalidParameter(f"users must be 1 to {MAX_USERS} user ids separated by commas.")
     return users
-
-
-def event_id_of(text: str) -> uuid.UUID:
-    """Return an event id; what cannot be one is unknown like any other."""
-    if len(text) == 36:
-        try:
-            return uuid.UUID(text)
-        except ValueError:
-            pass
-    raise UnknownEvent
 
 
 def limit_for(request: Request, board: Board) -> int:

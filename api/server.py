@@ -30,6 +30,7 @@ from api.logs import configure_logs
 from api.services import EXTENSION, Phase, Services
 from scoreboard.config import Settings
 from scoreboard.errors import ConfigError
+from scoreboard.settings_aws import load_settings
 
 BACKLOG: Final = 4096
 SEND_BUFFER: Final = 32 * 1024
@@ -47,7 +48,7 @@ _log = logging.getLogger("api.server")
 def main(make_app: Callable[[Settings, Connections], Quart] = create_app) -> int:
     """Run the API; return the exit code of the process."""
     try:
-        settings = Settings.from_env()
+        settings = load_settings()
     except ConfigError as error:
         print(error.message, file=sys.stderr)  # noqa: T201 - logs are configured by the settings
         return EXIT_SETTINGS

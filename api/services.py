@@ -13,6 +13,7 @@ from api.catalog import BoardCatalog
 from api.connections import Connections
 from api.health import Health
 from api.hub import Hub
+from api.keys import LiveKeyring
 from api.metrics import Metrics
 from api.streams import Streams
 from scoreboard.auth import Keyring
@@ -65,7 +66,7 @@ class Services:
 
     settings: Settings
     backends: Backends
-    keyring: Keyring
+    keys: LiveKeyring
     catalog: BoardCatalog
     reader: LeaderboardReader
     hub: Hub
@@ -74,6 +75,11 @@ class Services:
     metrics: Metrics
     connections: Connections
     lifecycle: Lifecycle
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that tokens are checked with now."""
+        return self.keys.current
 
 
 def services() -> Services:

@@ -12,6 +12,7 @@ from ops.home import PARTS, Home
 from ops.processes import lives
 from ops.terminal import OpsError
 from scoreboard.config import Settings
+from scoreboard.settings_aws import load_settings
 
 SHARED_VARIABLES = frozenset(setting.name.upper() for setting in fields(Settings)) | {
     "AWS_ENDPOINT_URL_SQS",
@@ -74,6 +75,6 @@ def stack_settings(home: Home | None = None) -> Settings:
         OpsError: No stack has run here and the environment does not say enough.
     """
     environ = stack_environ(home)
-    if not environ.get("JWT_SECRET"):
+    if not (environ.get("JWT_SECRET") or environ.get("JWT_SECRET_ARN")):
         raise OpsError("No stack has run here: start one with `make run`, or set JWT_SECRET (and SCOREBOARD_HOME).")
-    return Settings.from_env(environ)
+    return load_settings(environ)

@@ -1,4 +1,4 @@
-"""Tokens: JWT, HS256, checked against a keyring of the current and the previous key.
+"""Tokens: JWT, HS256, checked against a keyring of the current, the previous and the next key.
 
 The rules follow RFC 8725 (JSON Web Token Best Current Practices): one fixed algorithm, every claim required, issuer
 and audience compared exactly, the key id looked up and never used as a path or an address.
@@ -44,9 +44,9 @@ class Keyring:
     audience: str
 
     @classmethod
-    def of(cls, current: str, previous: str, *, issuer: str, audience: str) -> Keyring:
-        """Return the keyring of the current key and, where there is one, the previous."""
-        return cls(tuple(secret for secret in (current, previous) if secret), issuer, audience)
+    def of(cls, current: str, previous: str, upcoming: str = "", *, issuer: str, audience: str) -> Keyring:
+        """Return the keyring of the current key and, where there are such, the previous and the next one."""
+        return cls(tuple(secret for secret in (current, previous, upcoming) if secret), issuer, audience)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -48,14 +50,24 @@ _PARAMETERS: Final[dict[str, Any]] = {
 }
 
 
-def open_pool(database_url: str, *, size: int = 1) -> ConnectionPool[psycopg.Connection[Any]]:
+DatabaseUrl = str | Callable[[], str]
+"""Where to connect and as whom; where that can change, what tells it for each new connection."""
+
+
+def open_pool(
+    database_url: DatabaseUrl, *, size: int = 1, on_refused: Callable[[], None] | None = None
+) -> ConnectionPool[psycopg.Connection[Any]]:
     """Return a pool for synchronous work, open but perhaps not connected yet.
+
+    `on_refused` is called after a connection could not be made, perhaps because a password has changed: the driver does
+    not tell a refused login from other reasons. The pool then asks for the URL again.
 
     Every connection is checked before it is lent. With more than a few that pays badly after a restart of the server,
     as the pool waits ever longer for each dead one; so the size is small.
     """
     return ConnectionPool(
         database_url,
+        connection_class=psycopg.Connection if on_refused is None else _connection_class(on_refused),
         kwargs=_PARAMETERS,
         min_size=size,
         max_size=size,
@@ -65,6 +77,32 @@ def open_pool(database_url: str, *, size: int = 1) -> ConnectionPool[psycopg.Con
         open=True,
         name="scoreboard",
     )
+
+
+def _connection_class(on_refused: Callable[[], None]) -> type[psycopg.Connection[Any]]:
+    class Connection(psycopg.Connection[Any]):
+        @classmethod
+        def connect(cls, *arguments: Any, **parameters: Any) -> Any:
+            try:
+                return super().connect(*arguments, **parameters)
+            except psycopg.OperationalError:
+                on_refused()
+                raise
+
+    return Connection
+
+
+def _async_connection_class(on_refused: Callable[[], None]) -> type[psycopg.AsyncConnection[Any]]:
+    class Connection(psycopg.AsyncConnection[Any]):
+        @classmethod
+        async def connect(cls, *arguments: Any, **parameters: Any) -> Any:
+            try:
+                return await super().connect(*arguments, **parameters)
+            except psycopg.OperationalError:
+                on_refused()
+                raise
+
+    return Connection
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:
@@ -93,11 +131,20 @@ def _hang_up(connection: psycopg.Connection[Any]) -> None:
 
 
 def async_pool(
-    database_url: str, *, min_size: int, max_size: int, idle_ms: int
+    database_url: DatabaseUrl,
+    *,
+    min_size: int,
+    max_size: int,
+    idle_ms: int,
+    on_refused: Callable[[], None] | None = None,
 ) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
-    """Return a pool for the API, not open yet. Connections are checked when one has failed, not at every loan."""
+    """Return a pool for the API, not open yet. Connections are checked when one has failed, not at every loan.
+
+    A callable that tells the URL is called in a thread, as it may have to wait. `on_refused` is that of `open_pool`.
+    """
     return AsyncConnectionPool(
-        database_url,
+        database_url if isinstance(database_url, str) else partial(asyncio.to_thread, database_url),
+        connection_class=psycopg.AsyncConnection if on_refused is None else _async_connection_class(on_refused),
         kwargs=_PARAMETERS,
         min_size=min_size,
         max_size=max_size,

@@ -3,6 +3,7 @@
     ScoreboardError
     ├── InvalidRequest            400  a request that can never succeed as it stands
     │   ├── InvalidJson           400
+    │   │   └── DuplicateKey      400
     │   ├── InvalidField          400
     │   ├── UnknownField          400
     │   ├── InvalidParameter      400
@@ -63,6 +64,12 @@ class InvalidJson(InvalidRequest):
     """The body is not a JSON object. Send one, for example {"delta": 5}."""
 
     code = "INVALID_JSON"
+
+
+class DuplicateKey(InvalidJson):
+    """The body has the same key twice."""
+
+    code = "DUPLICATE_KEY"
 
 
 class InvalidField(InvalidRequest):

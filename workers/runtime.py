@@ -10,11 +10,12 @@ from aws_lambda_powertools import Logger, Metrics
 
 from scoreboard.config import Settings
 from scoreboard.connections_postgres import open_pool
-from scoreboard.connections_redis import redis_client
+from scoreboard.connections_redis import Login, redis_client
 from scoreboard.event_queue_sqs import sqs_client
 from scoreboard.rank_writer_redis import RedisRankWriter
 from scoreboard.redelivery_sqs import SqsRedelivery
 from scoreboard.score_store_postgres import PostgresScoreStore
+from scoreboard.settings_aws import LiveSecrets, load_settings
 
 SERVICE: Final = "scoreboard-worker"
 READ_TIMEOUT_S: Final = 0.6
@@ -27,8 +28,14 @@ QUEUE_TIMEOUT_S: Final = 0.5
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this environment."""
-    return Settings.from_env(checks_tokens=False)
+    """Return the settings of this environment, and of what it points to in AWS."""
+    return load_settings(checks_tokens=False)
+
+
+@cache
+def secrets() -> LiveSecrets:
+    """Return the logins, as they are now."""
+    return LiveSecrets(settings(), loaded=True)
 
 
 @cache
@@ -42,19 +49,24 @@ def logger() -> Logger:
 @cache
 def metrics() -> Metrics:
     """Return the metrics, written to the log in CloudWatch's embedded format."""
-    return Metrics(namespace=settings().cloudwatch_namespace, service=SERVICE)
+    made = Metrics(namespace=settings().cloudwatch_namespace, service=SERVICE)
+    made.set_default_dimensions(environment=settings().app_env)  # else two environments of one account are one figure
+    return made
 
 
 @cache
 def store() -> PostgresScoreStore:
     """Return the truth, on one connection: a function handles one batch at a time."""
-    return PostgresScoreStore(open_pool(settings().database_url), timeout_s=READ_TIMEOUT_S)
+    pool = open_pool(secrets().database_url, on_refused=secrets().expire)
+    return PostgresScoreStore(pool, timeout_s=READ_TIMEOUT_S)
 
 
 @cache
 def writer() -> RedisRankWriter:
     """Return the index."""
-    return RedisRankWriter(redis_client(settings(), timeout_s=INDEX_TIMEOUT_S), settings().redis_key_leaderboard)
+    login = Login(secrets().redis_credentials, on_refused=secrets().expire)
+    client = redis_client(settings(), login, timeout_s=INDEX_TIMEOUT_S)
+    return RedisRankWriter(client, settings().redis_key_leaderboard)
 
 
 @cache

@@ -45,6 +45,7 @@ async def get_leaderboard() -> Response:
     parts = services()
     board = parts.catalog.get(one_parameter(request, "board", GLOBAL.board_id))
     query = read_query(request)
+    parts.metrics.leaderboard_queries.inc()
     snapshot = await read_board(parts, board, query)
     response = Response(snapshot.to_json(), content_type="application/json")
     stream = f"{parts.settings.api_base_path}/leaderboard/stream"
@@ -60,6 +61,7 @@ async def get_user(user_id: str) -> Response:
     board = parts.catalog.get(one_parameter(request, "board", GLOBAL.board_id))
     if not USER_ID.fullmatch(user_id):
         raise UnknownUser
+    parts.metrics.leaderboard_queries.inc()
     standing = await parts.reader.user(board, user_id)
     return _conditional(jsonify(user_shape(board, standing)), str(standing.version))
 

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from quart import Blueprint, Response, jsonify, request
 
-from api.errors import retry_after
-from api.requests import (
-    check_fields,
-    event_id_of,
-    idempotency_key_of,
-    integer_field,
-    json_object,
-    name_field,
-    principal_of,
-)
+from api.requests import idempotency_key_of, json_object, principal_of
 from api.services import services
-from scoreboard.boards import GLOBAL, USER_ID, Board
-from scoreboard.errors import InvalidField
-from scoreboard.ports import Admission
-from scoreboard.service import Submission, event_state, submit_score
+from scoreboard.answers import rate_limit_headers
+from scoreboard.service import event_state, submit_score
+from scoreboard.submissions import board_of, event_id_of, read_submission
 
 blueprint = Blueprint("scores", __name__)
 
@@ -45,6 +34,8 @@ async def post_score() -> Response:
         queue=parts.backends.queue,
     )
     parts.metrics.submit_seconds.observe(time.perf_counter() - started)
+    if not receipt.replayed:
+        parts.metrics.score_updates.inc()
     response = jsonify({"event_id": str(receipt.event_id), "status": "queued"})
     response.status_code = 202
     response.headers.add("Location", f"{parts.settings.api_base_path}/scores/{receipt.event_id}")
@@ -68,27 +59,3 @@ async def get_score(event_id: str) -> Response:
     response = jsonify(answer)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def board_of(body: dict[str, Any]) -> str:
-    """Return the board that a submission names, or the default."""
-    board_id = body.get("board", GLOBAL.board_id)
-    if not isinstance(board_id, str):
-        raise InvalidField("board must be the name of a board.")
-    return board_id
-
-
-def read_submission(body: dict[str, Any], board: Board) -> Submission:
-    """Read a submission by the rules of its board. Raises `UnknownField`, `InvalidField`."""
-    check_fields(body, (board.value_field, "board", "user_id"))
-    user_id = name_field(body, "user_id", USER_ID) if "user_id" in body else None
-    return Submission(board.board_id, integer_field(body, board.value_field), user_id)
-
-
-def rate_limit_headers(limit: int, admission: Admission) -> dict[str, str]:
-    """Return how much of the limit is left, and in how many seconds there will be more."""
-    return {
-        "RateLimit-Limit": str(limit),
-        "RateLimit-Remaining": str(admission.remaining),
-        "RateLimit-Reset": str(retry_after(admission.reset_ms / 1000)),
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -325,6 +326,25 @@ def test_settings_that_cannot_work_are_listed_all_at_once() -> None:
     assert "PORT" in ended.stderr
     assert "RATE_LIMIT_MAX_REQUESTS" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_secret_that_cannot_be_read_ends_the_start_with_its_arn_and_the_reason() -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-AbCdEf"
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    ended = start(JWT_SECRET_ARN=arn, AWS_ENDPOINT_URL_SECRETS_MANAGER="http://127.0.0.1:9", **credentials)
+    assert ended.returncode == 2
+    assert f"JWT_SECRET_ARN is {arn}: it cannot be read (EndpointConnectionError)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_the_last_metrics_are_a_line_of_their_own_in_the_output(tmp_path: Path) -> None:
+    async with api_process(tmp_path / "api.log", CLOUDWATCH_ENABLED="true", LOG_LEVEL="warning") as api:
+        assert (await api.request("GET", "/api/leaderboard")).status == 200
+        api.send()
+        assert await asyncio.to_thread(api.wait) == 0
+        (line,) = [json.loads(text) for text in api.printed().splitlines()]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Scoreboard/API"
+    assert (line["Service"], line["LeaderboardQueries"]) == ("scoreboard-api", 1)
 
 
 def test_a_busy_port_is_one_sentence(shared: ApiProcess) -> None:

@@ -268,7 +268,9 @@ class FakeApi:
         self.scores = FakeScores(self.ranks)
         self.ranks.put("global", [("ada", 30), ("bob", 20), ("cy", 10)])
 
-    def build(self, connections: Connections | None = None) -> Quart:
+    def build(
+        self, connections: Connections | None = None, *, read_keyring: Callable[[], Keyring] | None = None
+    ) -> Quart:
         async def nothing() -> None:
             pass
 
@@ -282,7 +284,7 @@ class FakeApi:
             open=nothing,
             close=nothing,
         )
-        return build_app(self.settings, backends, connections)
+        return build_app(self.settings, backends, connections, read_keyring=read_keyring)
 
 
 async def until(condition: Callable[[], bool]) -> None:

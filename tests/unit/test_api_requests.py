@@ -11,9 +11,10 @@ from quart import Request
 from quart.testing import make_test_headers_path_and_query_string, make_test_scope
 from werkzeug.datastructures import Headers
 
-from api.errors import DuplicateKey, retry_after
-from api.requests import check_fields, client_address, integer_field, parse_object
-from scoreboard.errors import InvalidField, InvalidJson, PayloadTooLarge, ScoreboardError, UnknownField
+from api.requests import client_address
+from scoreboard.answers import retry_after
+from scoreboard.errors import DuplicateKey, InvalidField, InvalidJson, PayloadTooLarge, ScoreboardError, UnknownField
+from scoreboard.submissions import check_fields, integer_field, parse_object
 from tests.support.api_fakes import FakeApi, api_settings
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

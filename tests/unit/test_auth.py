@@ -256,6 +256,13 @@ def test_the_previous_key_is_accepted_during_a_rotation_and_refused_afterwards(h
         verify_token(rotated, token)
 
 
+@pytest.mark.parametrize("header", [None, {"alg": "HS256", "kid": key_id(OTHER)}])
+def test_the_next_key_is_accepted_before_anything_is_signed_with_it(header: object) -> None:
+    keyring = Keyring.of(SECRET, PREVIOUS, OTHER, issuer="scoreboard", audience="scoreboard-api")
+    assert verify_token(keyring, _signed(header=header, secret=OTHER)).user_id == "ada"
+    assert jwt.get_unverified_header(issue_token(keyring, user_id="ada", ttl_s=60))["kid"] == key_id(SECRET)
+
+
 def test_a_token_is_signed_with_the_current_key_and_names_it() -> None:
     token = issue_token(KEYRING, user_id="ada", ttl_s=60)
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": key_id(SECRET)}

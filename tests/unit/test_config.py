@@ -29,6 +29,16 @@ WRONG = {
     "REDIS_HOST": "redis://cache",
     "REDIS_PORT": "0",
     "REDIS_TLS_ENABLED": "perhaps",
+    "REDIS_SECRET_ARN": "scoreboard/redis",
+    "DATABASE_SECRET_ARN": "arn:aws:ssm:eu-central-1:123456789012:parameter/x",
+    "DATABASE_OWNER_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123:secret:x",
+    "JWT_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a b",
+    "SQS_DEAD_LETTER_QUEUE_URL": "dead",
+    "ALERTS_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012",
+    "CONFIG_PARAMETER_PATH": "scoreboard/prod/",
+    "SECRETS_REFRESH_INTERVAL": "0",
+    "EVENT_RETENTION_DAYS": "29",
+    "CLOUDWATCH_ENABLED": "maybe",
     "REDIS_DB": "16",
     "REDIS_POOL_MAX": "1.5",
     "SQS_QUEUE_URL": "scores",
@@ -117,6 +127,8 @@ def test_the_environment_of_the_process_is_read_by_default(monkeypatch: pytest.M
         ("JWT_SECRET", "x" * 31),
         ("JWT_SECRET_PREVIOUS", DEVELOPMENT_SECRET),
         ("JWT_SECRET_PREVIOUS", "short"),
+        ("JWT_SECRET_NEXT", DEVELOPMENT_SECRET),
+        ("JWT_SECRET_NEXT", "short"),
         ("CORS_ORIGIN", "*"),
         ("CORS_ORIGIN", "https://scoreboard.example.com, *"),
     ],
@@ -155,6 +167,7 @@ def test_secrets_appear_neither_in_repr_nor_in_messages() -> None:
     secrets = {
         "JWT_SECRET": "secret-one-" * 4,
         "JWT_SECRET_PREVIOUS": "secret-two-" * 4,
+        "JWT_SECRET_NEXT": "secret-five-" * 4,
         "REDIS_PASSWORD": "secret-three",
         "DATABASE_URL": "postgresql://u:secret-four@h/d",
     }
@@ -310,6 +323,22 @@ def test_two_kinds_of_keys_in_redis_are_never_the_same(score: str, rate: str, bo
     names = {"REDIS_KEY_SCORE_PREFIX": score, "REDIS_KEY_RATE_LIMIT_PREFIX": rate, "REDIS_KEY_LEADERBOARD": board}
     assert _named(_problems({**LEAST, **names})) == {named}
     Settings.from_env({**LEAST, **names, "REDIS_KEY_SCORE_PREFIX": "x:", "REDIS_KEY_RATE_LIMIT_PREFIX": f"{board}:r:"})
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:scoreboard/prod/database-AbCdEf",
+        "arn:aws-us-gov:secretsmanager:us-gov-west-1:000000000000:secret:rds!db-1234",
+    ],
+)
+def test_the_arn_of_a_secret_is_taken_in_any_partition(arn: str) -> None:
+    assert Settings.from_env({**LEAST, "JWT_SECRET_ARN": arn}).jwt_secret_arn == arn
+
+
+@pytest.mark.parametrize("path", ["/scoreboard/prod", "/scoreboard/prod/"])
+def test_a_path_of_parameters_ends_with_a_slash(path: str) -> None:
+    assert Settings.from_env({**LEAST, "CONFIG_PARAMETER_PATH": path}).config_parameter_path == "/scoreboard/prod/"
 
 
 def test_settings_do_not_change() -> None:
