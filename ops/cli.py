@@ -13,6 +13,7 @@ from ops.terminal import Exit, OpsError, complain
 from scoreboard.errors import ConfigError, ScoreboardError
 
 Verb = Callable[[argparse.Namespace], int]
+KINDS = ("malformed", "unknown_board", "rule_broken", "applicable")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,6 +100,12 @@ def _rebuild(given: argparse.Namespace) -> int:
     from ops.maintenance import run_rebuild
 
     return run_rebuild(board_id=given.board)
+
+
+def _redrive(given: argparse.Namespace) -> int:
+    from ops.redrive import run
+
+    return run(kinds=given.kind, limit=given.limit, dry_run=given.dry_run, as_json=given.json)
 
 
 def _positive(text: str) -> int:
@@ -196,3 +203,10 @@ def _add_maintenance_verbs(verbs: _Verbs) -> None:  # type: ignore[valid-type]
     migrate.add_argument("--phase", choices=("pre", "post", "all"), default="all", help="before or after a rollout")
     rebuild = _add(verbs, "rebuild", _rebuild, "Build a board's ranking in Redis anew from PostgreSQL.")
     rebuild.add_argument("--board", default="global", help="which board (default: global)")
+    redrive = _add(verbs, "redrive", _redrive, "Send dead letters whose cause is gone back to the score queue.")
+    redrive.add_argument(
+        "--kind", action="append", choices=KINDS, help="which, may be given again (default: applicable)"
+    )
+    redrive.add_argument("--limit", type=_positive, default=100, help="how many at most (default: 100)")
+    redrive.add_argument("--dry-run", action="store_true", help="only say what there is and what would go back")
+    redrive.add_argument("--json", action="store_true", help="print the result as JSON")

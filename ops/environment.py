@@ -91,6 +91,7 @@ def with_embedded(environ: Mapping[str, str], ports: Mapping[str, int]) -> dict[
         queue = QueueAddresses.at(ports["queue"])
         complete |= {
             "SQS_QUEUE_URL": queue.url,
+            "SQS_DEAD_LETTER_QUEUE_URL": queue.dead_letters,
             "AWS_ENDPOINT_URL_SQS": queue.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

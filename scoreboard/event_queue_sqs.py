@@ -178,3 +178,30 @@ class SqsEventQueue:
                 item.done.set_result(None)
             else:
                 item.done.set_exception(QueueUnavailable(retry_after_s=1))
+
+
+class BlockingEventQueue:
+    """`EventQueue` for a process that serves one request at a time: it blocks, and never suspends."""
+
+    def __init__(self, queue_url: str, client: SQSClient) -> None:
+        """Take a client whose calls end in time."""
+        self._queue_url = queue_url
+        self._client = client
+
+    async def submit(self, event: ScoreEvent) -> None:
+        """Return once the queue has acknowledged this very event. Raises `QueueUnavailable`."""
+        try:
+            self._client.send_message(QueueUrl=self._queue_url, MessageBody=event.to_json())
+        except Exception as error:  # botocore's errors have no common root, and each of them means: not acknowledged
+            raise QueueUnavailable(retry_after_s=1) from error
+
+    async def ping(self) -> bool:
+        """Whether the queue answers."""
+        try:
+            self._client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["QueueArn"])
+        except Exception as error:  # botocore's errors have no common root
+            raise QueueUnavailable from error
+        return True
+
+    async def close(self) -> None:
+        """Nothing waits here."""

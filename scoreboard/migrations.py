@@ -67,7 +67,7 @@ def migrate(database_url: str, phase: Phase = "all", folder: Traversable = MIGRA
     migrations = _read(folder)
     with postgres_errors(), psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         connection.execute("SET lock_timeout = '5s'")
-        with _locked(connection):
+        with locked(connection):
             connection.execute(_TABLE)
             return [
                 migration.name for migration in _missing(connection, migrations, phase) if _run(connection, migration)
@@ -83,8 +83,8 @@ def _read(folder: Traversable) -> list[Migration]:
 
 
 @contextmanager
-def _locked(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Hold the advisory lock; it goes with the connection, whatever happens to us.
+def locked(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Hold the advisory lock of who changes the schema; it goes with the connection, whatever happens to us.
 
     It is asked for again and again rather than waited for: a waiting statement holds a snapshot, and a concurrent index
     build of the other migration would wait for that snapshot while we wait for it.

@@ -117,6 +117,9 @@ class ScoreStore(Protocol):
     def standings_of(self, board_id: str, user_ids: Sequence[str]) -> Sequence[Standing]:
         """The committed standings of some users; those without a score are left out."""
 
+    def count(self, board_id: str) -> int:
+        """How many users have a standing on a board."""
+
     def watermark(self) -> int:
         """A mark such that every change committed before now and unseen by `standings_since` of it is older."""
 
@@ -132,6 +135,14 @@ class RankState:
     watermark: int
 
 
+@dataclass(frozen=True, slots=True)
+class RankSize:
+    """How many users a board's index has: by rank, and by name. They differ only if the index is broken."""
+
+    ranks: int
+    members: int
+
+
 class RankWriter(Protocol):
     """The ranking index, synchronous, written by absolute values and versions only."""
 
@@ -140,6 +151,9 @@ class RankWriter(Protocol):
 
     def state(self, board_id: str) -> RankState:
         """Whether the board is complete, and its watermark."""
+
+    def size(self, board_id: str) -> RankSize:
+        """How many users the index of a board has."""
 
     def set_watermark(self, board_id: str, watermark: int) -> None:
         """Note up to where the truth has been applied."""
@@ -152,6 +166,9 @@ class RankWriter(Protocol):
 
     def acquire_sweep(self, holder: str, ttl_ms: int) -> bool:
         """Take or keep the one sweeper's lock."""
+
+    def acquire_reconciliation(self, holder: str, ttl_ms: int) -> bool:
+        """Take or keep the lock of the one who compares whole boards."""
 
 
 class RankReader(Protocol):
@@ -203,7 +220,14 @@ class EventRecord:
     reason: str | None = None
 
 
-class ScoreReader(Protocol):
+class EventReader(Protocol):
+    """What became of events."""
+
+    async def event(self, event_id: uuid.UUID) -> EventRecord | None:
+        """What became of an event, None if nothing yet."""
+
+
+class ScoreReader(EventReader, Protocol):
     """The truth, asynchronous: what the API reads when the index cannot serve, and what only the truth knows."""
 
     async def boards(self) -> Sequence[Board]:
@@ -221,8 +245,65 @@ class ScoreReader(Protocol):
     async def user(self, board: Board, user_id: str) -> UserStanding:
         """As `RankReader.user`."""
 
-    async def event(self, event_id: uuid.UUID) -> EventRecord | None:
-        """What became of an event, None if nothing yet."""
-
     async def ping(self) -> bool:
         """Whether PostgreSQL answers."""
+
+
+class History(Protocol):
+    """What is kept of events, as far as it may be forgotten again."""
+
+    def forget_events(self, *, older_than_days: int, most: int) -> int:
+        """Delete some of the oldest events that were applied so long ago. Return how many."""
+
+    def forget_rejections(self, *, older_than_days: int, most: int) -> int:
+        """Delete some of the notes on events that were rejected so long ago. Return how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be applied, held for a while.
+
+    Attributes:
+        message_id: The queue's name for it.
+        receipt: By which it can be put back or removed.
+        body: What was sent.
+        sent_at: When, in milliseconds since 1970.
+    """
+
+    message_id: str
+    receipt: str
+    body: str
+    sent_at: int
+
+
+class DeadLetters(Protocol):
+    """The queue of messages that could not be applied."""
+
+    def take(self, most: int) -> Sequence[DeadLetter]:
+        """Hold up to `most` messages, at most ten; none when there are no more that nobody holds.
+
+        Raises:
+            QueueUnavailable: The queue does not answer.
+        """
+
+    def put_back(self, letters: Sequence[DeadLetter]) -> None:
+        """Let go of messages; best effort, as they come back by themselves after a while."""
+
+    def redrive(self, letters: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+        """Send messages to the score queue, then remove those here that it has acknowledged, which are returned.
+
+        A crash in between leaves a message in both: applied once all the same.
+
+        Raises:
+            QueueUnavailable: It is not known to have sent any.
+        """
+
+
+class AlertMemory(Protocol):
+    """Which dead letters somebody has been told of."""
+
+    def unknown(self, message_ids: Sequence[str]) -> Sequence[str]:
+        """Those that nobody was told of yet."""
+
+    def remember(self, message_ids: Sequence[str]) -> None:
+        """Note that somebody was told of them."""

@@ -10,7 +10,7 @@ import redis
 
 from scoreboard.boards import Board
 from scoreboard.connections_redis import redis_errors
-from scoreboard.ports import RankState
+from scoreboard.ports import RankSize, RankState
 from scoreboard.queries import lua
 from scoreboard.ranking import BoardKeys, changes_channel, encode_member
 from scoreboard.standings import Standing
@@ -26,7 +26,7 @@ class RedisRankWriter:
         self._client = client
         self._prefix = prefix
         self._channel = changes_channel(prefix)
-        names = ("apply", "state", "set_watermark", "begin_rebuild", "complete_rebuild", "acquire_sweep")
+        names = ("apply", "state", "size", "set_watermark", "begin_rebuild", "complete_rebuild", "acquire_lock")
         self._scripts = {name: client.register_script(lua(name)) for name in names}
 
     def apply(self, board: Board, standings: Sequence[Standing], *, announce: bool = True) -> int:
@@ -46,6 +46,12 @@ class RedisRankWriter:
         complete, _epoch, _seq, watermark = self._call("state", [self._keys(board_id).meta])
         return RankState(bool(complete), int(watermark))
 
+    def size(self, board_id: str) -> RankSize:
+        """How many users the index of a board has."""
+        keys = self._keys(board_id)
+        ranks, members = self._call("size", [keys.ranks, keys.members])
+        return RankSize(int(ranks), int(members))
+
     def set_watermark(self, board_id: str, watermark: int) -> None:
         """Note up to where the truth has been applied."""
         self._call("set_watermark", [self._keys(board_id).meta], [watermark])
@@ -64,7 +70,11 @@ class RedisRankWriter:
 
     def acquire_sweep(self, holder: str, ttl_ms: int) -> bool:
         """Take or keep the one sweeper's lock."""
-        return bool(self._call("acquire_sweep", [f"{self._prefix}:sweeper"], [holder, ttl_ms]))
+        return bool(self._call("acquire_lock", [f"{self._prefix}:sweeper"], [holder, ttl_ms]))
+
+    def acquire_reconciliation(self, holder: str, ttl_ms: int) -> bool:
+        """Take or keep the lock of the one who compares whole boards."""
+        return bool(self._call("acquire_lock", [f"{self._prefix}:reconciler"], [holder, ttl_ms]))
 
     def _keys(self, board_id: str) -> BoardKeys:
         return BoardKeys.of(self._prefix, board_id)

@@ -14,10 +14,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from scoreboard.boards import Board, SortOrder
 from scoreboard.connections_postgres import postgres_errors
 from scoreboard.errors import Unavailable, UnknownUser
-from scoreboard.ports import EventRecord, EventStatus
+from scoreboard.ports import EventRecord
 from scoreboard.queries import sql
 from scoreboard.ranking import Cursor, next_cursor, sort_key
-from scoreboard.score_store_postgres import board_from_row
+from scoreboard.score_store_postgres import board_from_row, event_from_row
 from scoreboard.standings import BoardVersion, Entry, Snapshot, UserStanding, entries_from
 
 READ_TIMEOUT_S: Final = 4.0
@@ -64,10 +64,7 @@ class PostgresScoreReader:
     async def event(self, event_id: uuid.UUID) -> EventRecord | None:
         """What became of an event, None if nothing yet."""
         rows = await self._rows(sql("event"), {"event_id": event_id})
-        if not rows:
-            return None
-        status, board_id, user_id, submitted_by, value, reason = rows[0]
-        return EventRecord(event_id, EventStatus(status), board_id, user_id, submitted_by, value, reason)
+        return event_from_row(event_id, rows[0]) if rows else None
 
     async def ping(self) -> bool:
         """Whether PostgreSQL answers."""

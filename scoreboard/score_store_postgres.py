@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 from scoreboard.boards import Board, Operator, SortOrder, Writers
 from scoreboard.connections_postgres import STATEMENT_TIMEOUT_MS, WAIT_S, postgres_errors, time_limit
 from scoreboard.events import ScoreEvent
-from scoreboard.ports import ApplyResult
+from scoreboard.ports import ApplyResult, EventRecord, EventStatus
 from scoreboard.queries import sql
 from scoreboard.standings import Standing
 
@@ -75,6 +75,13 @@ class PostgresScoreStore:
             cursor = connection.cursor(row_factory=class_row(Standing))
             return cursor.execute(sql("standings_of"), parameters).fetchall()
 
+    def count(self, board_id: str) -> int:
+        """How many users have a standing on a board."""
+        with self._connection(self._timeout_s) as connection:
+            row = connection.execute(sql("count_standings"), {"board_id": board_id}).fetchone()
+        assert row is not None  # noqa: S101 - an aggregate has one row
+        return int(row[0])
+
     def watermark(self) -> int:
         """The oldest transaction still open. Take it before reading: what commits later is at or after it."""
         with self._connection(self._timeout_s) as connection:
@@ -108,14 +115,25 @@ class PostgresScoreStore:
         with self._connection(self._timeout_s) as connection:
             return connection.execute("SELECT 1").fetchone() is not None
 
-    @contextmanager
-    def _connection(self, timeout_s: float) -> Iterator[psycopg.Connection[Any]]:
-        with (
-            postgres_errors(),
-            self._pool.connection(timeout=min(WAIT_S, timeout_s)) as connection,
-            time_limit(connection, timeout_s),
-        ):
-            yield connection
+    def _connection(self, timeout_s: float) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return borrowed(self._pool, timeout_s)
+
+
+@contextmanager
+def borrowed(pool: ConnectionPool[psycopg.Connection[Any]], timeout_s: float) -> Iterator[psycopg.Connection[Any]]:
+    """Lend a connection for calls that end in time. Raises `Unavailable`."""
+    with (
+        postgres_errors(),
+        pool.connection(timeout=min(WAIT_S, timeout_s)) as connection,
+        time_limit(connection, timeout_s),
+    ):
+        yield connection
+
+
+def event_from_row(event_id: uuid.UUID, row: Sequence[Any]) -> EventRecord:
+    """Read a row of `event.sql`."""
+    status, board_id, user_id, submitted_by, value, reason = row
+    return EventRecord(event_id, EventStatus(status), board_id, user_id, submitted_by, value, reason)
 
 
 def board_from_row(row: Sequence[Any]) -> Board:

@@ -30,6 +30,7 @@ from scoreboard.ports import (
     Admission,
     AdmissionOutcome,
     EventQueue,
+    EventReader,
     RankReader,
     RankWriter,
     ScoreReader,
@@ -148,7 +149,7 @@ class EventState:
 
 
 async def event_state(
-    event_id: uuid.UUID, *, principal: Principal, reader: ScoreReader, gate: SubmissionGate
+    event_id: uuid.UUID, *, principal: Principal, reader: EventReader, gate: SubmissionGate
 ) -> EventState:
     """Return what became of an event of this submitter or about this user.
 
@@ -268,10 +269,24 @@ def _refresh_index(
 # Keeping the index
 
 
-def sweep_board(board: Board, *, store: ScoreStore, writer: RankWriter, watermark: int) -> int:
+def _unwatched(written: int) -> None:
+    """Nobody wants to know how far it has come."""
+
+
+def sweep_board(
+    board: Board,
+    *,
+    store: ScoreStore,
+    writer: RankWriter,
+    watermark: int,
+    progress: Callable[[int], None] = _unwatched,
+) -> int:
     """Write to the index whatever was committed since the watermark, and move it. Return how many standings changed."""
     upcoming = store.watermark()
-    changed = sum(writer.apply(board, chunk) for chunk in store.standings_since(board.board_id, watermark))
+    changed = 0
+    for chunk in store.standings_since(board.board_id, watermark):
+        changed += writer.apply(board, chunk)
+        progress(len(chunk))
     writer.set_watermark(board.board_id, upcoming)
     return changed
 
@@ -281,7 +296,7 @@ def rebuild_board(
     *,
     store: ScoreStore,
     writer: RankWriter,
-    progress: Callable[[int], None] = lambda written: None,
+    progress: Callable[[int], None] = _unwatched,
 ) -> bool:
     """Write a board's index anew from the truth, in place.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis.asyncio
@@ -34,7 +35,7 @@ from scoreboard.service import (
     event_state,
     submit_score,
 )
-from scoreboard.submission_gate_redis import RedisSubmissionGate
+from scoreboard.submission_gate_redis import GateRules, RedisSubmissionGate
 from tests.support import parts
 from tests.support.model import event
 
@@ -80,14 +81,8 @@ class _Submitter:
 
 @pytest.fixture
 def gate(redis_async: redis.asyncio.Redis, redis_settings: Settings) -> RedisSubmissionGate:
-    return RedisSubmissionGate(
-        redis_async,
-        score_prefix=redis_settings.redis_key_score_prefix,
-        rate_prefix=redis_settings.redis_key_rate_limit_prefix,
-        window_ms=60_000,
-        limit=3,
-        idempotency_ms=60_000,
-    )
+    rules = replace(GateRules.of(redis_settings), window_ms=60_000, limit=3, idempotency_ms=60_000)
+    return RedisSubmissionGate(redis_async, rules)
 
 
 @pytest.fixture
@@ -162,9 +157,9 @@ async def test_above_the_limit_the_answer_says_when_to_come_back(submitter: _Sub
 
 
 async def test_a_limiter_that_is_away_lets_nothing_through(submitter: _Submitter) -> None:
-    client = async_redis_client(parts.settings(REDIS_HOST="127.0.0.1", REDIS_PORT="9"))
-    gate = RedisSubmissionGate(client, score_prefix="s", rate_prefix="r", window_ms=1000, limit=3, idempotency_ms=1000)
-    submitter.gate = gate
+    nowhere = parts.settings(REDIS_HOST="127.0.0.1", REDIS_PORT="9")
+    client = async_redis_client(nowhere)
+    submitter.gate = RedisSubmissionGate(client, GateRules.of(nowhere))
     with pytest.raises(LimiterUnavailable):
         await submitter.submit()
     assert submitter.messages() == []

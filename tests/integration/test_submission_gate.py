@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import redis.asyncio
@@ -17,7 +18,7 @@ from scoreboard.config import Settings
 from scoreboard.connections_redis import ScriptCaller, async_redis_client
 from scoreboard.errors import LimiterUnavailable, Unavailable
 from scoreboard.ports import Admission, AdmissionOutcome
-from scoreboard.submission_gate_redis import RedisSubmissionGate
+from scoreboard.submission_gate_redis import GateRules, RedisSubmissionGate
 from tests.support import parts
 
 GENEROUS_S = 30.0
@@ -29,12 +30,7 @@ Gate = Callable[..., RedisSubmissionGate]
 
 def _gate(client: redis.asyncio.Redis, settings: Settings, **changes: int) -> RedisSubmissionGate:
     values = {"window_ms": 60_000, "limit": LIMIT, "idempotency_ms": HOUR_MS, **changes}
-    return RedisSubmissionGate(
-        client,
-        score_prefix=settings.redis_key_score_prefix,
-        rate_prefix=settings.redis_key_rate_limit_prefix,
-        **values,
-    )
+    return RedisSubmissionGate(client, replace(GateRules.of(settings), **values))
 
 
 @pytest.fixture

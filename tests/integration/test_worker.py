@@ -46,7 +46,7 @@ def _point_to(monkeypatch: pytest.MonkeyPatch, database_url: str, redis: Setting
 
 
 def _cold() -> None:
-    for kept in (runtime.settings, runtime.logger, runtime.metrics, runtime.store, runtime.writer):
+    for kept in (runtime.settings, runtime.secrets, runtime.logger, runtime.metrics, runtime.store, runtime.writer):
         kept.cache_clear()
 
 

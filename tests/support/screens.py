@@ -20,12 +20,14 @@ class Screen:
 
     Attributes:
         url: Of the stream.
+        headers: Sent along with every connect.
         frames: (time received on the monotonic clock, snapshot), oldest first.
         byes: Reasons of the farewells received.
         wrongs: What must never be seen, in words.
     """
 
     url: str
+    headers: dict[str, str] = field(default_factory=dict)
     frames: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     byes: list[str] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
@@ -52,7 +54,9 @@ class Screen:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**20)
         try:
             target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: text/event-stream\r\n\r\n".encode())
+            lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Accept: text/event-stream"]
+            lines += [f"{name}: {value}" for name, value in self.headers.items()]
+            writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 200"):
                 raise ValueError(head.split(b"\r\n", 1)[0])

@@ -12,23 +12,31 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("scoreboard", "api", "workers", "chalice_app", "ops")
 
-PURE = ("boards", "config", "errors", "events", "queries", "ranking", "standings")
+PURE = ("boards", "config", "config_values", "errors", "events", "queries", "ranking", "standings")
 PORTS = ("ports", "service")
+# Further use cases, and what every server of submissions reads and answers alike.
+USE_CASES = ("answers", "dead_letters", "reconciliation", "retention", "submissions")
 DRIVERS = {
+    "alert_memory_redis": {"redis"},
+    "application_role_postgres": {"psycopg"},
     "auth": {"jwt"},
     "connections_postgres": {"psycopg", "psycopg_pool"},
     "connections_redis": {"redis"},
+    "dead_letters_sqs": {"botocore", "mypy_boto3_sqs"},
     "event_queue_sqs": {"boto3", "botocore", "mypy_boto3_sqs"},
+    "history_postgres": {"psycopg", "psycopg_pool"},
     "migrations": {"psycopg"},
     "rank_reader_redis": {"redis"},
     "rank_writer_redis": {"redis"},
     "redelivery_sqs": {"botocore", "mypy_boto3_sqs"},
     "score_reader_postgres": {"psycopg", "psycopg_pool"},
     "score_store_postgres": {"psycopg", "psycopg_pool"},
+    "settings_aws": {"boto3", "botocore", "mypy_boto3_secretsmanager", "mypy_boto3_ssm"},
     "submission_gate_redis": {"redis"},
 }
-BACKENDS = set(DRIVERS) - {"auth"}
-COMPOSITION_ROOTS = {"api/app.py", "workers/runtime.py", "chalice_app/app.py"}
+# Entry points read the settings too, wherever they stand.
+BACKENDS = set(DRIVERS) - {"auth", "settings_aws"}
+COMPOSITION_ROOTS = {"api/app.py", "workers/runtime.py", "chalice_app/chalicelib/runtime.py"}
 # It is started anew every few seconds, so it may not import half of the program to learn one number.
 READS_THE_ENVIRONMENT_TOO = {"api/healthcheck.py"}
 
@@ -73,7 +81,7 @@ def _known(file: Path) -> tuple[set[str], set[str], set[str]]:
 
 def test_every_module_of_the_domain_has_its_place_in_this_test() -> None:
     modules = {file.stem for file in (ROOT / "scoreboard").glob("*.py")} - {"__init__"}
-    assert modules == {*PURE, *PORTS, *DRIVERS}
+    assert modules == {*PURE, *PORTS, *USE_CASES, *DRIVERS}
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -92,11 +100,19 @@ def test_ports_and_use_cases_know_no_backend_and_no_driver(module: str) -> None:
     assert not foreign
 
 
+@pytest.mark.parametrize("module", USE_CASES)
+def test_further_use_cases_know_the_first_ones_and_no_backend(module: str) -> None:
+    own, rooms, foreign = _known(ROOT / "scoreboard" / f"{module}.py")
+    assert own <= {*PURE, *PORTS, "auth", "submissions"}
+    assert not rooms
+    assert not foreign
+
+
 @pytest.mark.parametrize("module", DRIVERS)
 def test_backends_know_their_driver_and_modules_of_the_same_driver(module: str) -> None:
     own, rooms, foreign = _known(ROOT / "scoreboard" / f"{module}.py")
     same_driver = {other for other, drivers in DRIVERS.items() if drivers & DRIVERS[module]}
-    assert own <= {*PURE, "ports", *same_driver}
+    assert own <= {*PURE, "auth", "ports", *same_driver}
     assert not rooms
     assert foreign <= DRIVERS[module]
 
@@ -120,7 +136,7 @@ def test_programs_do_not_know_the_tests(room: str) -> None:
         assert not [module for module in _imports(file) if module.split(".")[0] == "tests"], _name(file)
 
 
-@pytest.mark.parametrize("file", _files("scoreboard", "api", "workers"), ids=_name)
+@pytest.mark.parametrize("file", _files("scoreboard", "api", "workers", "chalice_app"), ids=_name)
 def test_only_the_settings_read_the_environment(file: Path) -> None:
     if _name(file) == "scoreboard/config.py" or _name(file) in READS_THE_ENVIRONMENT_TOO:
         return

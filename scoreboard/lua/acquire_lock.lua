@@ -1,4 +1,4 @@
--- Take or keep the one sweeper's lock.  KEYS: lock.  ARGV: holder, time to live in ms.  Returns 1 if held.
+-- Take or keep a lock that one process at a time may hold.  KEYS: lock.  ARGV: holder, time to live in ms.  Returns 1 if held.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return 0

@@ -1,0 +1,2 @@
+-- Create the application's role, without a password yet.
+CREATE ROLE {role} LOGIN
