@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make or renew a virtual environment of the clone: `sh ops/venv.sh run|dev|queue|aws|checkov`. Costs nothing when it is current.
+# Make or renew a virtual environment of the clone: `sh ops/venv.sh run|dev|queue|aws|checkov|ship`. Costs nothing when it is current.
 #
 # PYTHON names the interpreter to use; else the newest working Python 3.11 to 3.13 is looked for.
 set -eu
@@ -9,8 +9,8 @@ kind=$1
 case $kind in
     run) folder=.venv lock=requirements/ops.txt ;;
     dev) folder=.venv lock=requirements/dev.txt ;;
-    queue | aws | checkov) folder=.venv-$kind lock=requirements/$kind.txt ;;
-    *) echo "usage: sh ops/venv.sh run|dev|queue|aws|checkov" >&2; exit 2 ;;
+    queue | aws | checkov | ship) folder=.venv-$kind lock=requirements/$kind.txt ;;
+    *) echo "usage: sh ops/venv.sh run|dev|queue|aws|checkov|ship" >&2; exit 2 ;;
 esac
 stamp=$folder/made-from
 
@@ -84,7 +84,8 @@ if [ "$(identity "$python")" != "$(identity "$folder/bin/python")" ] || [ ! -x "
     "$python" -m venv "$folder"
 fi
 echo "Installing $lock into $folder (a minute, only once)"
+# The locks are complete, and older pips take an extra of a dependency for one without a hash.
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-input --progress-bar off \
-    --require-hashes -r "$lock"
+    --no-deps --require-hashes -r "$lock"
 case $kind in run | dev) install_clone ;; esac
 { fingerprint "$kind" "$lock"; pwd; } > "$stamp"
