@@ -81,9 +81,7 @@ def _truth(world: World) -> dict[str, dict[str, int]]:
 def poison_the_queue(world: World, report: Report) -> None:
     """Messages that cannot be applied do no harm, are reported, and count after a fix."""
     with _subscriber(world) as messages:
-        with report.step(
-            "Poison: what cannot be applied ends among the dead letters, what comes with it counts"
-        ) as step:
+        with report.step("Poison: what cannot be applied becomes a dead letter, what came with it counts") as step:
             _poison(world)
             step.note("the queue's visibility timeout of 180 s was 1 s for this step; its maxReceiveCount stayed")
         with report.step("dlq_triage tells the alerts topic what is in there, once, and leaves it there"):

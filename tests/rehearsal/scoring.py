@@ -23,7 +23,11 @@ def score_once(tasks: Tasks, report: Report) -> None:
             token, began = world.token("ada"), time.monotonic()
             first = world.submit(token, 42, key="once")
             expect(first.status == 202, f"the submission edge answers {first}")
-            until(lambda: screen.scores().get("ada") == 42, seconds=APPLIED_WITHIN_S, otherwise="no frame shows 42")
+            until(
+                lambda: screen.scores().get("ada") == 42,
+                seconds=APPLIED_WITHIN_S,
+                otherwise=lambda: f"no frame shows 42. {_where_it_is(world)}",
+            )
             step.note(f"on the screen {time.monotonic() - began:.1f} s after the request, with two cold starts")
             began = time.monotonic()
             expect(world.submit(token, 8).status == 202, "the second score is not accepted")
@@ -50,6 +54,14 @@ def score_once(tasks: Tasks, report: Report) -> None:
             until(lambda: screen.scores().get("ada") == 52, seconds=APPLIED_WITHIN_S, otherwise="no frame shows 52")
             until(lambda: world.depth("ScoreQueue") == 0, seconds=APPLIED_WITHIN_S, otherwise="the queue is not empty")
             expect(world.score("ada") == 52, f"PostgreSQL has {world.score('ada')}")
+
+
+def _where_it_is(world: World) -> str:
+    worker = world.cloud.outputs_of("Workers")["WorkerFunctionName"]
+    said = world.cloud.logged(worker)[-1500:] or "nothing; see the emulator's log"
+    return (
+        f"PostgreSQL has {world.score('ada')}, the queue {world.depth('ScoreQueue')} messages, the worker says: {said}"
+    )
 
 
 def _deliver_twice(world: World) -> None:
