@@ -39,7 +39,7 @@ check: venv-dev venv-ship ## Style, types, migrations that would lock, and the f
 	.venv-ship/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	.venv-ship/bin/zizmor --quiet --offline --persona pedantic .github
 
-check-aws: venv-dev venv-aws venv-checkov package ## The templates: linted, scanned, and asked for each profile
+check-aws: venv-dev venv-queue venv-aws venv-checkov package ## The templates: linted, scanned, and asked for each profile
 	@.venv/bin/python -m tests.aws
 
 rehearse: venv-dev venv-queue venv-aws ## Deploy everything into an emulator on this machine, use it, delete it
@@ -60,7 +60,7 @@ image: ## Build the API's image with docker, podman or buildah (IMAGE=name:tag, 
 		--target api $(LABELS) --tag $(IMAGE) $(OPTIONS) .
 
 push: ## Push the image to the registry that its name begins with (IMAGE=...); log in before
-	$(BUILDER) push $(IMAGE)
+	$(or $(BUILDER),$(error Neither docker nor podman nor buildah works here)) push $(IMAGE)
 
 image-trial: venv-dev venv-queue ## Build all images without a registry, and use them; needs root, buildah, runc and mmdebstrap
 	@.venv/bin/python -m tests.image

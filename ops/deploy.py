@@ -1,4 +1,4 @@
-"""Build and deploy an environment: `python -m ops.deploy dev|staging|prod`, after `make package`.
+"""Package, build and deploy an environment: `python -m ops.deploy dev|staging|prod`.
 
 What samconfig.toml has for the environment, and on top of it these variables: IMAGE (the API's image), VERSION (what
 /health reports), PARAMETERS (`Name=value` of the root template, with blanks between), REGION, BUCKET (for packages),
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.home import CLONE
-from ops.terminal import Exit, OpsError, WrongUse, complain, say
+from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
 
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 SAM: Final = CLONE / ".venv-aws" / "bin" / "sam"
@@ -81,10 +82,15 @@ class Deployment:
 
 def main(arguments: list[str]) -> int:
     """Deploy; gives 0 for done, 1 for failed, 2 for wrong use."""
+    if asks_for_help(arguments):
+        say(str(__doc__).rstrip())
+        return Exit.OK
     try:
         if len(arguments) != 1:
             raise WrongUse("usage: python -m ops.deploy dev|staging|prod")
         deployment = Deployment.planned(arguments[0], os.environ)
+        if not SAM.exists():
+            raise WrongUse(f"{SAM.relative_to(CLONE)} is missing: make venv-aws makes it")
         _run("package", [sys.executable, "-m", "ops.package", "chalice", "build/chalice"], deployment)
         config = ["--config-env", deployment.environment]
         _run("sam build", [str(SAM), "build", *config, *deployment.overrides], deployment)
@@ -96,6 +102,9 @@ def main(arguments: list[str]) -> int:
     except OpsError as problem:
         complain(str(problem))
         return problem.exit_code
+    except (BotoCoreError, ClientError) as problem:
+        complain(f"The stack is deployed, but what comes after it failed: {problem}")
+        return Exit.FAILED
 
 
 def stack_outputs(deployment: Deployment) -> dict[str, str]:

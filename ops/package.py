@@ -8,7 +8,6 @@ Two builds give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.home import CLONE
-from ops.terminal import Exit, OpsError, WrongUse, complain, say
+from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
 
 LOCK: Final = CLONE / "requirements" / "functions.txt"
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
@@ -38,6 +37,9 @@ The rest of a .dist-info stays: libraries look up their own version there, and i
 
 def main(arguments: list[str]) -> int:
     """Make one package; gives 0 for done, 1 for failed, 2 for wrong use."""
+    if asks_for_help(arguments):
+        say(str(__doc__).rstrip())
+        return Exit.OK
     try:
         if len(arguments) != 2 or arguments[0] not in ("worker", "chalice"):
             raise WrongUse("usage: python -m ops.package worker|chalice FOLDER")
@@ -138,17 +140,6 @@ def copy_code(room: Path, to: Path) -> None:
 def files(folder: Path) -> Iterator[Path]:
     """All files below a folder, in an order that is always the same."""
     yield from sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def tree_hash(folder: Path) -> str:
-    """The hash of the names and contents of all files below a folder that are no compiled code."""
-    digest = hashlib.sha256()
-    for path in files(folder):
-        if "__pycache__" not in path.parts:
-            digest.update(
-                f"{path.relative_to(folder).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode()
-            )
-    return digest.hexdigest()
 
 
 def settle(folder: Path) -> int:

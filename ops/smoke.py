@@ -5,6 +5,7 @@ Readiness, the board, the page, the first event of a stream, and that a score wi
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import time
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Final
 
-from ops.terminal import Exit, OpsError, WrongUse, complain, say
+from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
 
 TIMEOUT_S: Final = 20.0
 PATIENCE_S: Final = 120.0
@@ -27,6 +28,9 @@ class Unwell(OpsError):
 
 def main(arguments: list[str], *, patience_s: float = PATIENCE_S) -> int:
     """Ask everything; gives 0 if all is well, 1 if not, 2 for wrong use."""
+    if asks_for_help(arguments):
+        say(str(__doc__).rstrip())
+        return Exit.OK
     try:
         if len(arguments) != 1 or not arguments[0].startswith(("http://", "https://")):
             raise WrongUse("usage: python -m ops.smoke https://…")
@@ -62,7 +66,7 @@ def _answer(url: str, *, expected: int = 200, body: bytes | None = None) -> tupl
             status, kind, text = answer.status, answer.headers.get("Content-Type", ""), answer.read()
     except urllib.error.HTTPError as refusal:
         status, kind, text = refusal.code, refusal.headers.get("Content-Type", ""), refusal.read()
-    except OSError as problem:
+    except (OSError, http.client.HTTPException) as problem:
         raise Unwell(f"{url} does not answer: {problem}") from problem
     if status != expected:
         raise Unwell(f"{url} answers {status}, not {expected}: {text[:300]!r}")
@@ -75,7 +79,11 @@ def _is_ready(url: str) -> None:
 
 def _has_boards(url: str) -> None:
     _, text = _answer(f"{url}/api/leaderboard")
-    if "entries" not in json.loads(text):
+    try:
+        board = json.loads(text)
+    except ValueError:
+        board = None
+    if not isinstance(board, dict) or "entries" not in board:
         raise Unwell(f"{url}/api/leaderboard has no entries: {text[:300]!r}")
 
 
@@ -92,7 +100,7 @@ def _streams(url: str) -> None:
             while line := stream.readline():
                 if line.startswith(b"data:"):
                     return
-    except OSError as problem:
+    except (OSError, http.client.HTTPException) as problem:
         raise Unwell(f"{address} does not stream: {problem}") from problem
     raise Unwell(f"{address} ends before its first event")
 

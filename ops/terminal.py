@@ -37,6 +37,11 @@ def coloured(text: str, colour: str) -> str:
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
+def asks_for_help(arguments: list[str]) -> bool:
+    """Whether a program of its own, without a parser, is asked what it does."""
+    return arguments in (["-h"], ["--help"])
+
+
 def say(text: str = "") -> None:
     """One line for the user, at once also through a pipe."""
     try:

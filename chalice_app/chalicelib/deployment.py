@@ -75,6 +75,9 @@ class DeploymentHook:
     def _after(self, event: Mapping[str, Any]) -> dict[str, Any]:
         details = dict(event.get("hookDetails") or {})
         tasks = new_tasks(self._ecs(), event["executionDetails"])
+        if not tasks and wants_no_task(self._ecs(), event["executionDetails"]["serviceArn"]):
+            self._logger.info("the service is to have no task")
+            return {"hookStatus": "SUCCEEDED"}
         waiting = [task.arn for task in tasks if not task.runs]
         if waiting or not tasks:
             reason = f"{len(waiting)} of {len(tasks)} new tasks do not run yet."
@@ -131,6 +134,13 @@ def new_tasks(ecs: ECSClient, execution: Mapping[str, Any]) -> list[Task]:
         for task in described
         if task.get("taskDefinitionArn") == revision["taskDefinition"] and task["createdAt"] >= revision["createdAt"]
     ]
+
+
+def wants_no_task(ecs: ECSClient, service_arn: str) -> bool:
+    """Whether a service is to have no task for now, as that of a standby region before its first is started."""
+    cluster = service_arn.split("/")[-2]
+    (service,) = ecs.describe_services(cluster=cluster, services=[service_arn])["services"]
+    return service.get("desiredCount") == 0
 
 
 def _address(task: TaskTypeDef) -> str | None:

@@ -112,9 +112,22 @@ MUTATIONS: Final = (
         ("dead letters are kept for a day", "Resources/DeadLetterQueue/Properties/MessageRetentionPeriod", 86400),
         ("a queue is not encrypted", "Resources/ScoreQueue/Properties/SqsManagedSseEnabled", False),
         (
+            "a statement of a queue's policy is about two queues",
+            "Resources/ScoreQueueOverTls/Properties/PolicyDocument/Statement[DenyWithoutTls]/Resource",
+            [{"Fn::GetAtt": ["ScoreQueue", "Arn"]}, {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}],
+        ),
+        (
             "EventBridge may not use the topic's key",
             "Resources/MessagingKey/Properties/KeyPolicy/Statement[AwsReports]/Principal/Service",
             "cloudwatch.amazonaws.com",
+        ),
+    ),
+    *_edits(
+        "sam/security.yaml",
+        (
+            "a group is described with an apostrophe",
+            "Resources/AlbSecurityGroup/Properties/GroupDescription",
+            "CloudFront's way in",
         ),
     ),
     *_edits(
@@ -172,6 +185,7 @@ MUTATIONS: Final = (
         "sam/task.yaml",
         ("a task's environment lacks the queue", f"{_CONTAINER}/Environment[SQS_QUEUE_URL]", GONE),
         ("the pools want more connections than there are", f"{_CONTAINER}/Environment[DATABASE_POOL_MAX]/Value", "20"),
+        ("the pools want more of Redis than raises an alarm", f"{_CONTAINER}/Environment[REDIS_POOL_MAX]", GONE),
         ("a task is killed while it drains", f"{_CONTAINER}/StopTimeout", GONE),
         ("a task can write to its disk", f"{_CONTAINER}/ReadonlyRootFilesystem", False),
         (

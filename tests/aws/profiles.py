@@ -87,8 +87,11 @@ BOOTSTRAP: Final = Profile(
     {"GitHubRepository": "example/scoreboard", "HostedZoneId": "Z0123456789ABCDEFGHIJ"},
     BOOTSTRAP_TEMPLATE,
 )
-"""What comes before all: a template of its own, without a section in the configuration."""
-ALL: Final = (*PROFILES, *VARIANTS, BOOTSTRAP)
+"""What comes before all: a template of its own."""
+BOOTSTRAP_OF_DEV: Final = Profile(
+    "bootstrap for dev alone", "bootstrap", {"GitHubRepository": "example/scoreboard"}, BOOTSTRAP_TEMPLATE
+)
+ALL: Final = (*PROFILES, *VARIANTS, BOOTSTRAP, BOOTSTRAP_OF_DEV)
 
 
 def parameter_overrides(configuration: dict[str, Any], section: str) -> dict[str, str]:

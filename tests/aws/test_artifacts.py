@@ -16,9 +16,9 @@ import boto3
 import pytest
 from packaging.tags import parse_tag
 
-from ops.package import LARGEST, LOCK, PLATFORMS, build_chalice, build_worker, files, target, tree_hash
+from ops.package import LARGEST, LOCK, PLATFORMS, build_chalice, build_worker, files, target
 from ops.terminal import OpsError, WrongUse
-from tests.image.context import copy_seen
+from tests.image.context import copy_seen, tree_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = {"arm64": 183, "x86_64": 62}

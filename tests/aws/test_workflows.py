@@ -56,6 +56,17 @@ def test_every_target_that_a_person_would_call_says_what_it_does() -> None:
     assert called <= set(re.findall(r"^([a-z-]+):[^#\n]*## \S", MAKEFILE, re.MULTILINE))
 
 
+def test_a_target_makes_every_environment_that_it_uses() -> None:
+    def used(room: str) -> set[str]:
+        texts = [path.read_text() for path in (ROOT / room).rglob("*.py")]
+        return {name for text in texts for name in re.findall(r"\.venv-([a-z]+)", text)}
+
+    for target, room in (("check-aws", "tests/aws"), ("rehearse", "tests/rehearsal")):
+        recipe = re.search(rf"^{target}:([^#\n]*)", MAKEFILE, re.MULTILINE)
+        assert recipe
+        assert {f"venv-{name}" for name in used(room)} <= set(recipe[1].split()), target
+
+
 def test_every_action_is_pinned_to_a_commit_whose_version_stands_beside_it() -> None:
     used = re.findall(r"uses: (.*)$", TEXT, re.MULTILINE)
     pinned = [re.fullmatch(r"([\w-]+/[\w-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", line) for line in used]

@@ -141,8 +141,3 @@ def number(value: Value, default: float = 0) -> float:
 def is_true(value: Value) -> bool:
     """Whether a flag is set; a text counts as CloudFormation takes it."""
     return plain(value).lower() == "true" if value is not None else False
-
-
-def without_duplicates(values: list[Value]) -> list[Value]:
-    """Return the values, each once, in their order."""
-    return list(dict.fromkeys(values))

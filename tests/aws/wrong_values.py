@@ -53,6 +53,9 @@ WRONG: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "LocalDatabasePort": ("0", "65536"),
         "LocalRedisHost": ("10.0.0.5", "redis.example.com"),
         "LocalRedisPort": ("0", "65536"),
+        "OriginCertificateArn": ("12345678-1234-1234-1234-123456789012", "arn:aws:s3:::bucket"),
+        "RequestsPerAddress": ("99", "many"),
+        "SseConnectionsTarget": ("0", "10000"),
         "EdgeWebAclArn": ("own", "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/own/1"),
         "CloudFrontPrefixListId": ("", "3b927c52", "pl-XYZ"),
         "Route53HealthCheckPrefixListId": ("pl-1", "0.0.0.0/0"),
@@ -64,7 +67,7 @@ WRONG: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "GitHubRepository": ("*", "example", "example/*", "*/scoreboard", "https://github.com/example/scoreboard"),
         "GitHubBranch": ("*", "release/*", ""),
         "GitHubOidcProviderArn": ("github", "arn:aws:iam::111122223333:oidc-provider/example.com"),
-        "HostedZoneId": ("", "example.com"),
+        "HostedZoneId": ("example.com", "/hostedzone/Z0123456789ABCDEFGHIJ"),
         "SetsApiGatewayAccount": ("true", "maybe"),
     },
 }

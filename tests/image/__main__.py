@@ -1,7 +1,11 @@
-"""`python -m tests.image`: build the images, run them on real parts, print what was found."""
+"""`python -m tests.image`, which is `make image-trial`: build the images, run them on real parts, print what was found.
+
+With PYTHON_IMAGE the base is that image, else a stand-in that is made here.
+"""
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import platform
@@ -17,7 +21,6 @@ from typing import Any
 import psycopg
 
 from ops import smoke
-from ops.package import tree_hash
 from ops.queue_setup import ACCOUNT, QUEUE, ensure_queues
 from scoreboard.auth import Keyring, issue_token
 from tests.image.builder import (
@@ -36,6 +39,7 @@ from tests.image.builder import (
     size_mb,
 )
 from tests.image.containers import Container
+from tests.image.context import tree_hash
 from tests.support import parts
 from tests.support.stack import free_port
 
@@ -44,9 +48,15 @@ ALIVE_S = 30.0
 
 
 def main() -> int:
-    """Run the trial; gives 0 if everything was as it has to be."""
+    """Run the trial; gives 0 if everything was as it has to be, 1 if not, 2 if it cannot be run here."""
+    argparse.ArgumentParser(prog="python -m tests.image", description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is mounted and what runs has to be put away
     try:
         check_tools()
+    except TrialFailed as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    try:
         with tempfile.TemporaryDirectory(prefix="scoreboard-image-") as folder:
             scratch = Path(folder)
             scratch.chmod(0o755)

@@ -71,9 +71,15 @@ def private_store(scratch: Path) -> Iterator[None]:
         yield
     finally:
         del os.environ["CONTAINERS_STORAGE_CONF"]
-        # The driver mounts its folder onto itself, and leaves it so.
-        subprocess.run(["umount", str(images / "graph" / "overlay")], capture_output=True, check=False)
+        _unmount_below(images)
         shutil.rmtree(images, ignore_errors=True)
+
+
+def _unmount_below(folder: Path) -> None:
+    """Take mounts off, the inner ones first: the driver leaves one of its own, a build that was ended all of its."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
 
 
 def base_image(scratch: Path) -> str:

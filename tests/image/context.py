@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ops.home import CLONE
+from ops.package import files
 
 
 def ignore_rules() -> list[tuple[bool, str]]:
@@ -55,3 +57,14 @@ def copy_seen(room: str, to: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     return to / room
+
+
+def tree_hash(folder: Path) -> str:
+    """The hash of the names and contents of all files below a folder that are no compiled code."""
+    digest = hashlib.sha256()
+    for path in files(folder):
+        if "__pycache__" not in path.parts:
+            digest.update(
+                f"{path.relative_to(folder).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode()
+            )
+    return digest.hexdigest()

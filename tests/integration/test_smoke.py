@@ -63,6 +63,7 @@ WELL = {
     [
         ("/health/ready", (503, "application/json", b"{}"), "/health/ready answers 503, not 200"),
         ("/api/leaderboard", (200, "application/json", b'{"board": 1}'), "has no entries"),
+        ("/api/leaderboard", (200, "text/html", b"<!doctype html>"), "has no entries"),
         ("/", (200, "application/json", b"{}"), "/ is application/json, not a page"),
         ("/api/leaderboard/stream", (200, "text/event-stream", b": hello\n\n"), "ends before its first event"),
         ("/api/leaderboard/stream", (429, "text/plain", b""), "does not stream: HTTP Error 429"),

@@ -53,6 +53,10 @@ def _task(
     }
 
 
+def _is_new(task: dict[str, Any]) -> bool:
+    return task["taskDefinitionArn"].endswith("api:2") and task["createdAt"] >= BEGAN
+
+
 Hook = Callable[..., dict[str, Any]]
 
 
@@ -69,7 +73,9 @@ def after(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, str]]) -> Iter
     client = boto3.client("ecs", region_name="us-east-1")
     stubber = Stubber(client)
 
-    def call(*tasks: dict[str, Any], wrong: dict[tuple[str, str], str] | None = None, **details: int) -> dict[str, Any]:
+    def call(
+        *tasks: dict[str, Any], wrong: dict[tuple[str, str], str] | None = None, wanted: int = 2, **details: int
+    ) -> dict[str, Any]:
         stubber.add_response(
             "describe_service_revisions",
             {
@@ -92,6 +98,12 @@ def after(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, str]]) -> Iter
         )
         if arns:
             stubber.add_response("describe_tasks", {"tasks": list(tasks)}, {"cluster": CLUSTER, "tasks": arns})
+        if not any(_is_new(task) for task in tasks):
+            stubber.add_response(
+                "describe_services",
+                {"services": [{"serviceArn": SERVICE, "desiredCount": wanted}]},
+                {"cluster": "scoreboard-test", "services": [SERVICE]},
+            )
 
         def ask(address: str, path: str) -> str | None:
             asked.append((address, path))
@@ -146,6 +158,11 @@ def test_tasks_of_before_are_left_out(after: Hook, asked: list[tuple[str, str]])
     old = _task(1, definition="api:1"), _task(2, minutes=-60)
     assert after(*old, _task(3)) == {"hookStatus": "SUCCEEDED"}
     assert {address for address, _ in asked} == {"10.0.0.3"}
+
+
+def test_a_service_that_is_to_have_no_task_is_not_waited_for(after: Hook, asked: list[tuple[str, str]]) -> None:
+    assert after(wanted=0) == {"hookStatus": "SUCCEEDED"}
+    assert asked == []
 
 
 @pytest.mark.parametrize("tasks", [(), (_task(1, minutes=-60),), (_task(1), _task(2, status="PENDING"))])

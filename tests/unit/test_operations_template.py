@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def test_the_stack_migrates_whenever_migrations_or_grants_have_changed() -> None
     expected = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     (written,) = re.findall(r'^ +Schema: "?([^"\n]*)"?$', MERGE.read_text(), re.MULTILINE)
     assert written == expected, f"write `Schema: {expected}` into {MERGE.name}"
+
+
+def test_the_name_of_the_submission_edge_leads_to_its_stage() -> None:
+    (stage,) = json.loads((ROOT / "chalice_app" / ".chalice" / "config.json").read_text())["stages"]
+    assert re.findall(r"^ +Stage: (.+)$", (ROOT / "sam" / "failover.yaml").read_text(), re.MULTILINE) == [stage]
 
 
 def test_every_metric_of_the_operations_app_is_documented() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
+from ops import deploy, package, sbom, smoke
 from ops.deploy import ENVIRONMENTS, Deployment
 from ops.terminal import WrongUse
 
@@ -74,6 +77,47 @@ def test_bucket_role_and_region_are_options_and_only_a_pipeline_is_not_asked() -
 def test_a_wrong_call_is_refused_with_a_sentence(environment: str, variables: dict[str, str], sentence: str) -> None:
     with pytest.raises(WrongUse, match=re.escape(sentence)):
         planned(environment, **variables)
+
+
+MAINS: dict[str, Callable[[list[str]], int]] = {
+    "deploy": deploy.main,
+    "package": package.main,
+    "sbom": sbom.main,
+    "smoke": smoke.main,
+}
+
+
+@pytest.mark.parametrize("program", MAINS)
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_each_program_says_what_it_does_when_it_is_asked(
+    program: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert MAINS[program]([word]) == 0
+    assert f"`python -m ops.{program} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_each_program_refuses_a_call_without_arguments(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert MAINS[program]([]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"usage: python -m ops.{program} ")
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "arguments"), [(deploy, "SAM", ["dev"]), (sbom, "TOOL", ["nowhere/at/all"])]
+)
+def test_a_tool_that_is_missing_is_named_with_what_makes_it(
+    program: ModuleType,
+    name: str,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IMAGE", IMAGE)
+    monkeypatch.setattr(program, name, ROOT / ".venv-nowhere" / "tool")
+    assert program.main(arguments) == 2
+    assert re.search(r"\.venv-nowhere/tool is missing: make venv-\w+ makes it", capsys.readouterr().err)
 
 
 def test_the_pipeline_gives_the_variables_that_it_reads() -> None:

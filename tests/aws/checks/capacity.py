@@ -33,6 +33,8 @@ REQUESTS: Final = 1000
 LEAST_MEMORY_MB: Final = 256
 ALARM: Final = 150
 """Connections to PostgreSQL, of 200."""
+CACHE_ALARM: Final = 400
+"""Connections to the primary of Redis."""
 _OUT_S: Final = 60
 _IN_S: Final = 300
 
@@ -105,6 +107,19 @@ def bounds_are_the_parameters(model: Model) -> Iterator[Finding]:
 
 @check("the tasks' and functions' connections leave room below the alarm at 150")
 def connections_fit(model: Model) -> Iterator[Finding]:
+    wanted = _connections(model, "DATABASE_SECRET_ARN", "DATABASE_POOL_MAX", 20)
+    if wanted >= ALARM:
+        yield Finding("template.yaml", f"{wanted:g} connections are possible, and {ALARM} raise an alarm")
+
+
+@check("the tasks' and functions' connections to Redis leave room below the alarm at 400")
+def connections_to_redis_fit(model: Model) -> Iterator[Finding]:
+    wanted = _connections(model, "REDIS_SECRET_ARN", "REDIS_POOL_MAX", 50)
+    if wanted >= CACHE_ALARM:
+        yield Finding("template.yaml", f"{wanted:g} connections to Redis are possible; {CACHE_ALARM} raise an alarm")
+
+
+def _connections(model: Model, login: str, pool: str, default: int) -> float:
     """A task has a pool, and one connection of the sweeper; a deployment has twice the tasks; a function has one."""
     tasks = 2 * number(model.stacks[""].parameters.get("MaxTasks"))
     bounds = {
@@ -113,14 +128,13 @@ def connections_fit(model: Model) -> Iterator[Finding]:
     }
     wanted = 0.0
     for resource, variables in environments(model):
-        if "DATABASE_SECRET_ARN" not in variables:
+        if login not in variables:
             continue
         if resource.type == "AWS::ECS::TaskDefinition":
-            wanted += tasks * (number(variables.get("DATABASE_POOL_MAX"), 20) + 1)
+            wanted += tasks * (number(variables.get(pool), default) + 1)
         else:
             wanted += bounds.get(resource) or number(resource.get("ReservedConcurrentExecutions"), 1)
-    if wanted >= ALARM:
-        yield Finding("template.yaml", f"{wanted:g} connections are possible, and {ALARM} raise an alarm")
+    return wanted
 
 
 @check("a function has memory, a bounded time, a current runtime, and the processor that is asked for")

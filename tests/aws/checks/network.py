@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,6 +27,9 @@ _GROUPED: Final = {
     "AWS::ECS::Service": "NetworkConfiguration.AwsvpcConfiguration.SecurityGroups",
     "AWS::Lambda::Function": "VpcConfig.SecurityGroupIds",
 }
+_GROUP: Final = "AWS::EC2::SecurityGroup"
+_DESCRIBED: Final = re.compile(r"[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+"""What EC2 takes as the description of a group or a rule. An apostrophe is not in it."""
 _OWN: Final = {
     "AWS::RDS::DBInstance": {"DBParameterGroupName": "AWS::RDS::DBParameterGroup"},
     "AWS::ElastiCache::ReplicationGroup": {
@@ -42,11 +46,20 @@ def interfaces_have_groups(model: Model) -> Iterator[Finding]:
     for kind, place in _GROUPED.items():
         for resource in model.of(kind):
             groups = [model.target(each) for each in as_list(resource.get(place))]
-            if not groups or any(group is None or group.type != "AWS::EC2::SecurityGroup" for group in groups):
+            if not groups or any(group is None or group.type != _GROUP for group in groups):
                 yield Finding(resource.where, f"is in the network's default security group: see {place}")
     for endpoint in model.of(ENDPOINT):
         if endpoint.get("VpcEndpointType") == "Interface" and not as_list(endpoint.get("SecurityGroupIds")):
             yield Finding(endpoint.where, "is in the network's default security group: see SecurityGroupIds")
+
+
+@check("security groups and their rules are described in characters that EC2 takes")
+def descriptions_are_taken(model: Model) -> Iterator[Finding]:
+    for group in model.of(_GROUP):
+        rules = [*as_list(group.get("SecurityGroupIngress")), *as_list(group.get("SecurityGroupEgress"))]
+        for text in (group.get("GroupDescription"), *(rule.get("Description", "-") for rule in rules)):
+            if not _DESCRIBED.fullmatch(str(text)):
+                yield Finding(group.where, f"EC2 refuses the description {str(text)!r}")
 
 
 @check("nothing runs in a default cluster, subnet group or parameter group")

@@ -7,7 +7,8 @@ from typing import Final
 
 from tests.aws.findings import Finding, check
 from tests.aws.model import Model, Resource
-from tests.aws.values import number, references
+from tests.aws.policies import statements
+from tests.aws.values import as_list, number, references
 
 QUEUE: Final = "AWS::SQS::Queue"
 MAPPING: Final = "AWS::Lambda::EventSourceMapping"
@@ -41,6 +42,13 @@ def invoked_later(model: Model) -> Iterator[tuple[Resource, Resource]]:
             function = model.resources.get(path.removesuffix(".Alias"))
             if function is not None and function.type == FUNCTION:
                 yield function, source
+
+
+@check("a statement of a queue's policy is about that queue alone")
+def policies_name_one_queue(model: Model) -> Iterator[Finding]:
+    for policy in model.of("AWS::SQS::QueuePolicy"):
+        if len(as_list(policy.get("Queues"))) != 1 or any(len(each.targets) != 1 for each in statements(policy)):
+            yield Finding(policy.where, "SQS refuses a statement with more resources than one")
 
 
 @check("every queue gives up to a dead-letter queue")
