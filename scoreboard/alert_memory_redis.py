@@ -14,24 +14,23 @@ KEEP_MS: Final = 15 * 86_400_000
 
 
 class RedisAlertMemory:
-    """`AlertMemory` in one hash. It goes when nothing new was noted for as long as a dead letter can live."""
+    """`AlertMemory`, one key a dead letter, each of which goes when the letter can no longer be there."""
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client = client
-        self._key = f"{prefix}:dead-letters"
+        self._prefix = f"{prefix}:dead-letter:"
 
     def unknown(self, message_ids: Sequence[str]) -> Sequence[str]:
         """Those that nobody was told of yet."""
-        if not message_ids:
-            return []
-        with redis_errors():
-            known = self._client.hmget(self._key, list(message_ids))
-        return [message_id for message_id, told in zip(message_ids, known, strict=True) if told is None]
+        with redis_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for message_id in message_ids:
+                pipeline.exists(self._prefix + message_id)
+            known = pipeline.execute()
+        return [message_id for message_id, told in zip(message_ids, known, strict=True) if not told]
 
     def remember(self, message_ids: Sequence[str]) -> None:
         """Note that somebody was told of them."""
-        if not message_ids:
-            return
-        with redis_errors():
-            self._client.hset(self._key, mapping=dict.fromkeys(message_ids, 1))
-            self._client.pexpire(self._key, KEEP_MS)
+        with redis_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for message_id in message_ids:
+                pipeline.set(self._prefix + message_id, 1, px=KEEP_MS)
+            pipeline.execute()

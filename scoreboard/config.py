@@ -117,7 +117,7 @@ class Settings:
     idempotency_window_ms: int = _setting(
         "3600000",
         values.MILLISECONDS,
-        about="How long a replay gets its answer from Redis. The effect is guarded for ever.",
+        about="How long a replay gets its answer from Redis. The effect is guarded for as long as the event is kept.",
     )
     cors_origin: tuple[str, ...] = _setting(
         "http://localhost:3000", values.origin_list, about="Origins that may call from a browser, separated by commas."

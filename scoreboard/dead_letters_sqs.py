@@ -56,9 +56,12 @@ class SqsDeadLetters:
         ]
 
     def put_back(self, letters: Sequence[DeadLetter]) -> None:
-        """Let go of messages; best effort, as they come back by themselves after a while."""
-        for chunk in _chunks(letters):
-            with contextlib.suppress(BotoCoreError, ClientError):
+        """Let go of messages; best effort, as they come back by themselves after a while.
+
+        It ends at the first call that fails: a hundred calls that each wait for a queue that hangs take ten minutes.
+        """
+        with contextlib.suppress(BotoCoreError, ClientError):
+            for chunk in _chunks(letters):
                 self._client().change_message_visibility_batch(
                     QueueUrl=self._dead_letter_url,
                     Entries=[

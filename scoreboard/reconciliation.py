@@ -23,8 +23,8 @@ LOCK_MS: Final = 30_000
 class Outcome(StrEnum):
     """What became of one board.
 
-    CLEAN: It was as it should be. REPAIRED: Standings were missing or old. REBUILT: It was incomplete or had other
-    members than the truth. DISTURBED: Someone else rebuilds it. UNFINISHED: The time was over.
+    CLEAN: It was as it should be. REPAIRED: Standings were missing, old or wrong. REBUILT: It was incomplete or had
+    other members than the truth. DISTURBED: Someone else rebuilds it. UNFINISHED: The time was over.
     """
 
     CLEAN = "clean"
@@ -99,9 +99,11 @@ def _reconcile_board(
 ) -> tuple[Outcome, int]:
     state = writer.state(board.board_id)
     repaired = 0
+    fewest, size = store.count(board.board_id), writer.size(board.board_id)
+    # What lost a key or most of its members is rebuilt, which hides it: repaired, it would be seen filling up.
+    whole = size.ranks == size.members and 2 * size.ranks >= fewest
     # A watermark that the truth has not reached is of another truth: a backup has been restored.
-    if state.complete and state.watermark <= store.watermark():
-        fewest = store.count(board.board_id)
+    if whole and state.complete and state.watermark <= store.watermark():
         repaired = sweep_board(board, store=store, writer=writer, watermark=0, progress=progress)
         size = writer.size(board.board_id)
         most = store.count(board.board_id)

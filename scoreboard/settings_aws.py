@@ -95,12 +95,20 @@ class LiveSecrets:
     """
 
     def __init__(
-        self, settings: Settings, *, loaded: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        *,
+        loaded: bool = False,
+        attempts: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take settings; `loaded` says that they come from `load_settings`: what they hold then counts as just read."""
+        """Take settings; `loaded` says that they come from `load_settings`: what they hold then counts as just read.
+
+        `attempts` is for who has nothing to go on with when one fails, and time for more.
+        """
         self._settings = settings
         self._clock = clock
-        self._source = _SecretSource(attempts=1)
+        self._source = _SecretSource(attempts=attempts)
         interval_s = settings.secrets_refresh_interval / 1000
 
         def entry(arn: str, make: Callable[[Fields], T], of_settings: T | None) -> _Entry[T]:
@@ -195,7 +203,7 @@ class _Entry(Generic[T]):
     arn: str
     make: Callable[[Fields], T]
     interval_s: float
-    value: T | None
+    value: T | None = field(repr=False)
     due: float
     tried_at: float = float("-inf")
     failing: bool = False

@@ -72,4 +72,13 @@ def writer() -> RedisRankWriter:
 @cache
 def redelivery() -> SqsRedelivery:
     """Return what puts off messages."""
-    return SqsRedelivery(settings().sqs_queue_url, lambda: sqs_client(read_timeout_s=QUEUE_TIMEOUT_S))
+    return _redelivery(settings())
+
+
+def redelivery_of_environment() -> SqsRedelivery:
+    """Return the same while the secrets cannot be read. Raises `ConfigError` where the environment itself is wrong."""
+    return _redelivery(Settings.from_env(checks_tokens=False))
+
+
+def _redelivery(known: Settings) -> SqsRedelivery:
+    return SqsRedelivery(known.sqs_queue_url, lambda: sqs_client(read_timeout_s=QUEUE_TIMEOUT_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -9,13 +10,13 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from scoreboard.errors import InvalidRequest, Unavailable
+from scoreboard.errors import ConfigError, InvalidRequest, Unavailable
 from scoreboard.service import BatchReport, apply_events
 from workers import runtime
 
 RESERVE_MS: Final = 1_500
 """Time kept back to write the index and answer; without it a batch is not begun, and is delivered again."""
-
+PUT_OFF_S: Final = RESERVE_MS / 1000 / 2
 MAX_STATEMENT_MS: Final = 10_000
 
 
@@ -57,18 +58,17 @@ class ScoreBatchProcessor(BatchProcessor):
         """Have the batch delivered later, and later each time, lest an outage make dead letters of good messages."""
         runtime.logger().warning("batch postponed", extra={"reason": error.message, "records": len(self.records)})
         runtime.metrics().add_metric(name="batches_postponed", unit=MetricUnit.Count, value=1)
-        runtime.redelivery().put_off(
-            [
-                (str(record["receiptHandle"]), int(record["attributes"]["ApproximateReceiveCount"]))
-                for record in self.records
-            ],
-            within_s=RESERVE_MS / 1000 / 2,
-        )
+        runtime.redelivery().put_off(_receipts(self.records), within_s=PUT_OFF_S)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Apply the score events of one SQS batch; report the messages to deliver again."""
-    logger, metrics = runtime.logger(), runtime.metrics()
+    try:
+        logger, metrics = runtime.logger(), runtime.metrics()
+    except ConfigError:
+        # A cold start while a secret cannot be read is an outage like any other.
+        runtime.redelivery_of_environment().put_off(_receipts(event["Records"]), within_s=PUT_OFF_S)
+        raise
     logger.append_keys(function_request_id=context.aws_request_id)
     try:
         return process_partial_response(
@@ -83,6 +83,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 def _unused(record: Any) -> None:
     """The signature wants a handler of one record; `ScoreBatchProcessor.process` applies all at once."""
+
+
+def _receipts(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    return [(str(record["receiptHandle"]), int(record["attributes"]["ApproximateReceiveCount"])) for record in records]
 
 
 def _exc_info(error: Exception) -> tuple[Any, ...]:

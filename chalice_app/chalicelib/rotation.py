@@ -100,9 +100,9 @@ class _Step:
             fields = json.loads(text or "")
         except ValueError:
             fields = None
-        if not isinstance(fields, dict):
-            raise RotationError("The secret is not a JSON object.") from None
-        return {name: str(value) for name, value in fields.items()}
+        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+            raise RotationError("The secret is not a JSON object of texts.") from None
+        return fields
 
     def finish(self) -> str:
         """Make the pending secret current."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets as random_secrets
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
@@ -20,6 +22,7 @@ from scoreboard.config import Settings
 from scoreboard.connections_postgres import open_pool
 from scoreboard.connections_redis import Login, redis_client
 from scoreboard.dead_letters_sqs import SqsDeadLetters
+from scoreboard.errors import ConfigError
 from scoreboard.event_queue_sqs import BlockingEventQueue, sqs_client
 from scoreboard.history_postgres import PostgresHistory
 from scoreboard.migrations import Phase, migrate
@@ -38,16 +41,40 @@ SERVICE: Final = "scoreboard-operations"
 EDGE_READ_S: Final = 2.0
 """For each question to PostgreSQL of a submission, of which there are two at most."""
 EDGE_REDIS_S: Final = 0.8
+SETTINGS_RETRY_S: Final = 5.0
 LOOK_READ_S: Final = 5.0
 """A little more than SQS holds a long poll."""
 
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this environment, and of what it points to in AWS."""
-    read = load_settings(checks_tokens=False)
+    """Return the settings of this environment, and of what it points to in AWS.
+
+    After a failure they are not read again for a while: an answer asks twice, and while Secrets Manager hangs each
+    attempt takes most of the time that API Gateway waits.
+    """
+    failed = _failed()
+    if failed and time.monotonic() < failed[-1].until:
+        raise ConfigError(failed[-1].problems)
+    try:
+        read = load_settings(checks_tokens=False)
+    except ConfigError as error:
+        failed[:] = [_Failure(error.problems, time.monotonic() + SETTINGS_RETRY_S)]
+        raise
     logger().setLevel(read.log_level)
     return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    problems: tuple[str, ...]
+    until: float
+
+
+@cache
+def _failed() -> list[_Failure]:
+    """Return the last failure to read the settings, if there was one."""
+    return []
 
 
 @cache
@@ -184,10 +211,15 @@ PHASES: Final[tuple[str, ...]] = get_args(Phase)
 
 
 def bring_schema_up_to_date(phase: str) -> dict[str, Any]:
-    """Migrate as the owner of the tables, then make or update the application's role."""
-    owner = secrets().owner_database_url() if settings().database_owner_secret_arn else settings().database_url
+    """Migrate as the owner of the tables, then make or update the application's role.
+
+    The secrets are read anew: what a warm function remembers may be from before a rotation. It could not log in, or
+    would give the role its old password back.
+    """
+    now = LiveSecrets(settings(), attempts=3)
+    owner = now.owner_database_url() if settings().database_owner_secret_arn else settings().database_url
     applied = migrate(owner, cast("Phase", phase))
-    return {"phase": phase, "applied": applied, "role": ensure_application_role(owner, secrets().database_url())}
+    return {"phase": phase, "applied": applied, "role": ensure_application_role(owner, now.database_url())}
 
 
 # AWS

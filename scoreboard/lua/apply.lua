@@ -1,4 +1,5 @@
--- Write standings into a board's index: absolute scores, and only what is newer than what is there.
+-- Write standings into a board's index: absolute scores, and only what is newer than what is there, or is harmed there:
+-- of one version there is one standing, so what differs from it at the same version is wrong.
 -- KEYS: ranks, members, meta.  ARGV: channel, board id, announce (1|0), then user, version, member, score for each.
 -- Never an increment: a repeated or late call changes nothing.  Returns how many standings changed.
 -- A rebuild does not announce its parts; one that was overtaken by another writes to a board that is complete, and there
@@ -8,12 +9,16 @@ for at = 4, #ARGV, 4 do
     local user, version, member, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local stored = redis.call('HGET', KEYS[2], user)
     local space = stored and string.find(stored, ' ', 1, true)
-    if not stored or tonumber(string.sub(stored, 1, space - 1)) < tonumber(version) then
-        if stored then
-            local old = string.sub(stored, space + 1)
-            if old ~= member then
-                redis.call('ZREM', KEYS[1], old)
-            end
+    local known = stored and tonumber(string.sub(stored, 1, space - 1))
+    local old = stored and string.sub(stored, space + 1)
+    local wanted = not stored or known < tonumber(version)
+    if known == tonumber(version) then
+        local ranked = redis.call('ZSCORE', KEYS[1], member)
+        wanted = old ~= member or not ranked or tonumber(ranked) ~= tonumber(score)
+    end
+    if wanted then
+        if stored and old ~= member then
+            redis.call('ZREM', KEYS[1], old)
         end
         redis.call('ZADD', KEYS[1], score, member)
         redis.call('HSET', KEYS[2], user, version .. ' ' .. member)

@@ -31,6 +31,7 @@ from scoreboard.service import apply_events
 from tests.support import parts
 from tests.support.model import board, event
 from tests.support.operations import invoked, operations_on
+from tests.support.secrets import vault
 
 _numbers = itertools.count(1)
 
@@ -314,3 +315,31 @@ def test_a_phase_can_be_run_by_hand(operations: None, empty_url: str) -> None:
     assert invoked("migrate", {}) == {"phase": "all", "applied": [], "role": None}
     with pytest.raises(InvalidField, match="phase must be one of: pre, post, all"):
         invoked("migrate", {"phase": "both"})
+
+
+def test_a_warm_function_reads_the_logins_anew(
+    monkeypatch: pytest.MonkeyPatch, redis_settings: Settings, postgres: parts.PostgresServer, name: str
+) -> None:
+    """What it read for the call before may be from before a rotation."""
+    owner = urlsplit(postgres.url).username
+    databases = [postgres.empty_database() for _ in range(2)]
+
+    def login(url: str, user: str | None) -> dict[str, Any]:
+        at = urlsplit(url)
+        return {
+            "username": user, "password": "of the test", "host": at.hostname, "port": at.port,
+            "dbname": at.path[1:], "sslmode": "disable",
+        }  # fmt: skip
+
+    with vault(monkeypatch) as secrets:
+        owned, used = (
+            secrets.secret(who, login(databases[0], as_whom)) for who, as_whom in (("o", owner), ("a", name))
+        )
+        with operations_on(monkeypatch, redis_settings, DATABASE_SECRET_ARN=used, DATABASE_OWNER_SECRET_ARN=owned):
+            assert invoked("migrate", {})["role"] == name
+            secrets.change(owned, login(databases[1], owner))
+            secrets.change(used, login(databases[1], f"{name}_clone"))
+            outcome = invoked("migrate", {})
+    assert (outcome["role"], len(outcome["applied"]) > 0) == (f"{name}_clone", True)
+    for database in databases:
+        postgres.drop(database)

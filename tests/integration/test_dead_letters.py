@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+import redis
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
@@ -184,6 +185,19 @@ def test_a_score_queue_that_is_away_loses_nothing(queues: Queues, store: Postgre
     assert queues.bodies(queues.dead) == [body]
 
 
+def test_a_queue_that_hangs_is_asked_once_to_take_letters_back() -> None:
+    class Hung:
+        asked = 0
+
+        def change_message_visibility_batch(self, **_: Any) -> None:
+            self.asked += 1
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    hung = Hung()
+    SqsDeadLetters("dead", "scores", lambda: hung).put_back([_letter("") for _ in range(1000)])  # type: ignore[arg-type, return-value]
+    assert hung.asked == 1
+
+
 # Telling
 
 
@@ -209,6 +223,19 @@ def test_somebody_is_told_of_each_letter_once(
     assert "malformed: 2" in text
     assert "scoreboard redrive" in text
     assert news_of(look(letters, store, most=0), memory) == []
+
+
+def test_what_somebody_was_told_of_is_forgotten_letter_by_letter(
+    memory: RedisAlertMemory, redis_sync: redis.Redis, redis_settings: Settings
+) -> None:
+    memory.remember(["old"])
+    (key,) = redis_sync.keys(f"{redis_settings.redis_key_leaderboard}:*")
+    redis_sync.pexpire(key, 60_000)
+    memory.remember(["new"])
+    assert redis_sync.pttl(key) <= 60_000
+    redis_sync.delete(key)
+    assert memory.unknown(["old", "new"]) == ["old"]
+    assert memory.unknown([]) == []
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import pytest
 from chalice.test import Client
 
 import app as operations
+from chalicelib import runtime
 from scoreboard.boards import Board, Operator
 from scoreboard.config import Settings
+from scoreboard.errors import ConfigError
 from scoreboard.events import ScoreEvent
 from scoreboard.score_store_postgres import PostgresScoreStore
 from tests.support import parts
@@ -243,3 +245,26 @@ def test_settings_that_cannot_be_read_are_an_outage_and_not_a_crash(
         answer = _submit({"delta": 1}, Origin=ORIGIN)
         _is_error(answer, 503, "UNAVAILABLE")
         assert "no url" not in answer.body
+
+
+def test_settings_that_cannot_be_read_are_asked_for_once_an_answer_and_again_after_a_while(
+    edge: str, monkeypatch: pytest.MonkeyPatch, redis_settings: Settings, postgres_url: str
+) -> None:
+    """An attempt may take most of the time that API Gateway waits: an answer to a page must not take two."""
+    attempts = []
+
+    def load(**arguments: Any) -> Settings:
+        attempts.append(arguments)
+        raise ConfigError(["DATABASE_SECRET_ARN cannot be read"])
+
+    with operations_on(monkeypatch, redis_settings, DATABASE_URL=postgres_url, SQS_QUEUE_URL=edge):
+        with monkeypatch.context() as hung:
+            hung.setattr(runtime, "load_settings", load)
+            for _ in range(2):
+                _is_error(_submit({"delta": 1}, Origin=ORIGIN), 503, "UNAVAILABLE")
+            assert len(attempts) == 1
+            hung.setattr(runtime, "SETTINGS_RETRY_S", 0.0)
+            runtime._failed.cache_clear()
+            _is_error(_submit({"delta": 1}), 503, "UNAVAILABLE")
+            assert len(attempts) == 2
+        assert _submit({"delta": 1}, Origin=ORIGIN).status == 202

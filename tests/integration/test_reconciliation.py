@@ -77,17 +77,47 @@ async def test_writes_that_were_lost_long_before_the_watermark_are_found(
     assert scores(await top(index, GLOBAL)) == {**filled, "ada": 15, "dee": 2}
 
 
-@pytest.mark.parametrize("harm", ["a member that nobody has", "a member without a rank"])
-async def test_members_that_differ_have_the_board_rebuilt(
+@pytest.mark.parametrize("harm", ["with a name", "without a name"])
+async def test_a_member_that_nobody_has_has_the_board_rebuilt(
     run: Run, filled: dict[str, int], redis_sync: redis.Redis, keys: BoardKeys, index: RedisRankReader, harm: str
 ) -> None:
-    if harm == "a member that nobody has":
-        redis_sync.zadd(keys.ranks, {"9999999999999999|ghost": 99})
-        redis_sync.hset(keys.members, "ghost", "1 9999999999999999|ghost")
-    else:
-        redis_sync.zpopmin(keys.ranks)
+    redis_sync.zadd(keys.ranks, {"9999999999999999:ghost": 99})
+    if harm == "with a name":
+        redis_sync.hset(keys.members, "ghost", "1 9999999999999999:ghost")
     assert run().boards == {"global": Outcome.REBUILT}
     assert scores(await top(index, GLOBAL)) == filled
+
+
+@pytest.mark.parametrize("harm", ["a rank", "all ranks", "all names", "both"])
+async def test_a_board_that_lost_its_members_is_hidden_while_it_is_written(
+    run: Run, filled: dict[str, int], redis_sync: redis.Redis, keys: BoardKeys, index: RedisRankReader, harm: str
+) -> None:
+    lost = {"all ranks": [keys.ranks], "all names": [keys.members], "both": [keys.ranks, keys.members]}
+    if harm == "a rank":
+        redis_sync.zpopmin(keys.ranks)
+    else:
+        redis_sync.delete(*lost[harm])
+    assert run().boards == {"global": Outcome.REBUILT}
+    assert scores(await top(index, GLOBAL)) == filled
+
+
+@pytest.mark.parametrize("harm", ["another score", "another time"])
+async def test_a_standing_that_is_wrong_without_being_older_is_repaired(
+    run: Run, filled: dict[str, int], redis_sync: redis.Redis, keys: BoardKeys, index: RedisRankReader, harm: str
+) -> None:
+    before = await top(index, GLOBAL)
+    (member,) = redis_sync.zrange(keys.ranks, 0, 0)
+    if harm == "another score":
+        redis_sync.zadd(keys.ranks, {member: 999})
+    else:
+        redis_sync.zrem(keys.ranks, member)
+        redis_sync.zadd(keys.ranks, {"0000000000000001:cy": 1})
+        redis_sync.hset(keys.members, "cy", "1 0000000000000001:cy")
+    report = run()
+    assert (report.boards, report.repaired) == ({"global": Outcome.REPAIRED}, 1)
+    after = await top(index, GLOBAL)
+    assert (scores(after), after.entries) == (filled, before.entries)
+    assert after.version.version == before.version.version + 1
 
 
 async def test_an_index_of_another_truth_is_rebuilt(

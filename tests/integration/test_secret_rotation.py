@@ -182,9 +182,10 @@ def test_requests_that_do_not_fit_are_refused(keys: Rotation) -> None:
     keys.token = right
     with pytest.raises(RotationError, match="no step 'renewSecret'"):
         keys.step("renewSecret")
-    keys.client.put_secret_value(SecretId=keys.arn, SecretString="no JSON")
-    with pytest.raises(RotationError, match="not a JSON object"):
-        keys.step("createSecret")
+    for wrong in ("no JSON", json.dumps({"current": KEY, "previous": None})):  # not to be written on as "None"
+        keys.client.put_secret_value(SecretId=keys.arn, SecretString=wrong)
+        with pytest.raises(RotationError, match="not a JSON object of texts"):
+            keys.step("createSecret")
 
 
 # The password of Redis

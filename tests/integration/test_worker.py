@@ -14,10 +14,12 @@ import pytest
 from ops.handler_process import Context
 from scoreboard.boards import GLOBAL
 from scoreboard.config import Settings
+from scoreboard.errors import ConfigError
 from scoreboard.events import ScoreEvent
 from scoreboard.ports import EventStatus
 from scoreboard.rank_reader_redis import RedisRankReader
 from scoreboard.rank_writer_redis import RedisRankWriter
+from scoreboard.redelivery_sqs import SqsRedelivery
 from scoreboard.score_reader_postgres import PostgresScoreReader
 from scoreboard.score_store_postgres import PostgresScoreStore
 from scoreboard.service import rebuild_board
@@ -246,3 +248,21 @@ def test_a_batch_is_not_begun_when_little_time_is_left(worker: None, store: Post
 
 def test_the_worker_starts_without_the_signing_key(worker: None) -> None:
     assert runtime.settings().jwt_secret == ""
+
+
+def test_a_cold_start_without_secrets_lets_the_messages_rest(
+    worker: None, queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each try would count towards the dead letters at the queue's own pace."""
+    rests: list[Any] = []
+    monkeypatch.setattr(SqsRedelivery, "put_off", lambda self, messages, **_: rests.append((self._queue_url, messages)))
+    arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:away"
+    for name, value in {
+        "SQS_QUEUE_URL": queue_url,
+        "DATABASE_SECRET_ARN": arn,
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        score_events.handler({"Records": [_record("{}")]}, Context("request", time.monotonic() + 30, "stream"))  # type: ignore[arg-type]
+    assert rests == [(queue_url, [("handle", 1)])]

@@ -21,7 +21,8 @@ from tests.support.parts import SECRET
 
 ORIGIN = "https://play.example.com"
 KEPT = (
-    *(runtime.settings, runtime.secrets, runtime.logger, runtime.metrics, runtime.holder, runtime._client),
+    *(runtime.settings, runtime._failed, runtime.secrets, runtime.logger, runtime.metrics, runtime.holder),
+    runtime._client,
     *(runtime._pool, runtime._redis, runtime.store, runtime.history, runtime.writer, runtime.edge),
     *(runtime.dead_letters, runtime.alert_memory),
 )
