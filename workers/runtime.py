@@ -72,13 +72,13 @@ def writer() -> RedisRankWriter:
 @cache
 def redelivery() -> SqsRedelivery:
     """Return what puts off messages."""
-    return _redelivery(settings())
+    return _redelivery(settings().sqs_queue_url)
 
 
 def redelivery_of_environment() -> SqsRedelivery:
     """Return the same while the secrets cannot be read. Raises `ConfigError` where the environment itself is wrong."""
-    return _redelivery(Settings.from_env(checks_tokens=False))
+    return _redelivery(Settings.from_env(checks_tokens=False).sqs_queue_url)
 
 
-def _redelivery(known: Settings) -> SqsRedelivery:
-    return SqsRedelivery(known.sqs_queue_url, lambda: sqs_client(read_timeout_s=QUEUE_TIMEOUT_S))
+def _redelivery(queue_url: str) -> SqsRedelivery:
+    return SqsRedelivery(queue_url, lambda: sqs_client(read_timeout_s=QUEUE_TIMEOUT_S))
