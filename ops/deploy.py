@@ -21,7 +21,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.home import CLONE
-from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
+from ops.terminal import OpsError, WrongUse, run_tool, say
 
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 SAM: Final = CLONE / ".venv-aws" / "bin" / "sam"
@@ -82,29 +82,25 @@ class Deployment:
 
 def main(arguments: list[str]) -> int:
     """Deploy; gives 0 for done, 1 for failed, 2 for wrong use."""
-    if asks_for_help(arguments):
-        say(str(__doc__).rstrip())
-        return Exit.OK
+    return run_tool(str(__doc__), arguments, _deploy)
+
+
+def _deploy(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise WrongUse("usage: python -m ops.deploy dev|staging|prod")
+    deployment = Deployment.planned(arguments[0], os.environ)
+    if not SAM.exists():
+        raise WrongUse(f"{SAM.relative_to(CLONE)} is missing: make venv-aws makes it")
+    _run("package", [sys.executable, "-m", "ops.package", "chalice", "build/chalice"], deployment)
+    config = ["--config-env", deployment.environment]
+    _run("sam build", [str(SAM), "build", *config, *deployment.overrides], deployment)
+    _run("sam deploy", [str(SAM), "deploy", *config, *deployment.options, *deployment.overrides], deployment)
     try:
-        if len(arguments) != 1:
-            raise WrongUse("usage: python -m ops.deploy dev|staging|prod")
-        deployment = Deployment.planned(arguments[0], os.environ)
-        if not SAM.exists():
-            raise WrongUse(f"{SAM.relative_to(CLONE)} is missing: make venv-aws makes it")
-        _run("package", [sys.executable, "-m", "ops.package", "chalice", "build/chalice"], deployment)
-        config = ["--config-env", deployment.environment]
-        _run("sam build", [str(SAM), "build", *config, *deployment.overrides], deployment)
-        _run("sam deploy", [str(SAM), "deploy", *config, *deployment.options, *deployment.overrides], deployment)
         outputs = stack_outputs(deployment)
         invalidate(outputs.get("DistributionId", ""))
-        say(f"Deployed {deployment.stack}: {outputs.get('Url', 'no address')}")
-        return Exit.OK
-    except OpsError as problem:
-        complain(str(problem))
-        return problem.exit_code
     except (BotoCoreError, ClientError) as problem:
-        complain(f"The stack is deployed, but what comes after it failed: {problem}")
-        return Exit.FAILED
+        raise OpsError(f"The stack is deployed, but what comes after it failed: {problem}") from problem
+    say(f"Deployed {deployment.stack}: {outputs.get('Url', 'no address')}")
 
 
 def stack_outputs(deployment: Deployment) -> dict[str, str]:

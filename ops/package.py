@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.home import CLONE
-from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
+from ops.terminal import OpsError, WrongUse, run_tool, say
 
 LOCK: Final = CLONE / "requirements" / "functions.txt"
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
@@ -37,23 +37,19 @@ The rest of a .dist-info stays: libraries look up their own version there, and i
 
 def main(arguments: list[str]) -> int:
     """Make one package; gives 0 for done, 1 for failed, 2 for wrong use."""
-    if asks_for_help(arguments):
-        say(str(__doc__).rstrip())
-        return Exit.OK
-    try:
-        if len(arguments) != 2 or arguments[0] not in ("worker", "chalice"):
-            raise WrongUse("usage: python -m ops.package worker|chalice FOLDER")
-        kind, folder = arguments[0], Path(arguments[1]).absolute()
-        platform, python = target()
-        folder.mkdir(parents=True, exist_ok=True)
-        size = {"worker": build_worker, "chalice": build_chalice}[kind](folder, platform, python)
-        if size > LARGEST:
-            raise OpsError(f"The package {kind} has {size:,} bytes unzipped: more than the {LARGEST:,} it may have.")
-        say(f"{kind}: {size / 1024 / 1024:.1f} MiB unzipped for Python {python} on {platform}, in {folder}")
-        return Exit.OK
-    except OpsError as problem:
-        complain(str(problem))
-        return problem.exit_code
+    return run_tool(str(__doc__), arguments, _package)
+
+
+def _package(arguments: list[str]) -> None:
+    if len(arguments) != 2 or arguments[0] not in ("worker", "chalice"):
+        raise WrongUse("usage: python -m ops.package worker|chalice FOLDER")
+    kind, folder = arguments[0], Path(arguments[1]).absolute()
+    platform, python = target()
+    folder.mkdir(parents=True, exist_ok=True)
+    size = {"worker": build_worker, "chalice": build_chalice}[kind](folder, platform, python)
+    if size > LARGEST:
+        raise OpsError(f"The package {kind} has {size:,} bytes unzipped: more than the {LARGEST:,} it may have.")
+    say(f"{kind}: {size / 1024 / 1024:.1f} MiB unzipped for Python {python} on {platform}, in {folder}")
 
 
 def target() -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from ops.home import CLONE
 from ops.package import LOCK, PLATFORMS, install, run_quietly, target
-from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
+from ops.terminal import WrongUse, run_tool, say
 
 LOCKS: Final = {"image": CLONE / "requirements.txt", "functions": LOCK}
 TOOL: Final = CLONE / ".venv-ship" / "bin" / "cyclonedx-py"
@@ -24,25 +24,21 @@ TOOL: Final = CLONE / ".venv-ship" / "bin" / "cyclonedx-py"
 
 def main(arguments: list[str]) -> int:
     """Write the lists; gives 0 for done, 1 for failed, 2 for wrong use."""
-    if asks_for_help(arguments):
-        say(str(__doc__).rstrip())
-        return Exit.OK
-    try:
-        if len(arguments) != 1:
-            raise WrongUse("usage: python -m ops.sbom FOLDER")
-        if not TOOL.exists():
-            raise WrongUse(f"{TOOL.relative_to(CLONE)} is missing: make venv-ship makes it")
-        folder = Path(arguments[0]).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        platform, python = target()
-        for name, lock in LOCKS.items():
-            # The image has the Python of its base, whatever the functions have.
-            count = write(folder / f"{name}.cdx.json", lock, platform, "3.13" if name == "image" else python)
-            say(f"{name}: {count} components, in {folder / name}.cdx.json")
-        return Exit.OK
-    except OpsError as problem:
-        complain(str(problem))
-        return problem.exit_code
+    return run_tool(str(__doc__), arguments, _list)
+
+
+def _list(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise WrongUse("usage: python -m ops.sbom FOLDER")
+    if not TOOL.exists():
+        raise WrongUse(f"{TOOL.relative_to(CLONE)} is missing: make venv-ship makes it")
+    folder = Path(arguments[0]).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    platform, python = target()
+    for name, lock in LOCKS.items():
+        # The image has the Python of its base, whatever the functions have.
+        count = write(folder / f"{name}.cdx.json", lock, platform, "3.13" if name == "image" else python)
+        say(f"{name}: {count} components, in {folder / name}.cdx.json")
 
 
 def write(to: Path, lock: Path, platform: str = PLATFORMS["arm64"], python: str = "3.13") -> int:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Final
 
-from ops.terminal import Exit, OpsError, WrongUse, asks_for_help, complain, say
+from ops.terminal import OpsError, WrongUse, run_tool, say
 
 TIMEOUT_S: Final = 20.0
 PATIENCE_S: Final = 120.0
@@ -28,22 +28,18 @@ class Unwell(OpsError):
 
 def main(arguments: list[str], *, patience_s: float = PATIENCE_S) -> int:
     """Ask everything; gives 0 if all is well, 1 if not, 2 for wrong use."""
-    if asks_for_help(arguments):
-        say(str(__doc__).rstrip())
-        return Exit.OK
-    try:
-        if len(arguments) != 1 or not arguments[0].startswith(("http://", "https://")):
-            raise WrongUse("usage: python -m ops.smoke https://…")
-        url = arguments[0].rstrip("/")
-        deadline = time.monotonic() + patience_s
-        for name, ask in CHECKS.items():
-            _patiently(lambda ask=ask: ask(url), deadline)  # type: ignore[misc]
-            say(f"  {name}")
-        say(f"{url} is well.")
-        return Exit.OK
-    except OpsError as problem:
-        complain(str(problem))
-        return problem.exit_code
+    return run_tool(str(__doc__), arguments, lambda given: _smoke(given, patience_s))
+
+
+def _smoke(arguments: list[str], patience_s: float) -> None:
+    if len(arguments) != 1 or not arguments[0].startswith(("http://", "https://")):
+        raise WrongUse("usage: python -m ops.smoke https://…")
+    url = arguments[0].rstrip("/")
+    deadline = time.monotonic() + patience_s
+    for name, ask in CHECKS.items():
+        _patiently(lambda ask=ask: ask(url), deadline)  # type: ignore[misc]
+        say(f"  {name}")
+    say(f"{url} is well.")
 
 
 def _patiently(ask: Callable[[], None], deadline: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -37,11 +38,6 @@ def coloured(text: str, colour: str) -> str:
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
-def asks_for_help(arguments: list[str]) -> bool:
-    """Whether a program of its own, without a parser, is asked what it does."""
-    return arguments in (["-h"], ["--help"])
-
-
 def say(text: str = "") -> None:
     """One line for the user, at once also through a pipe."""
     try:
@@ -49,6 +45,22 @@ def say(text: str = "") -> None:
     except BrokenPipeError:
         # The reader has gone (`scoreboard local | head`): the work goes on without one.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - replaces stdout for good
+
+
+def run_tool(about: str, arguments: list[str], work: Callable[[list[str]], None]) -> int:
+    """Run a program of its own, without a parser; return its exit code.
+
+    Asked for help it says what it is about; an `OpsError` is told in its own words.
+    """
+    if arguments in (["-h"], ["--help"]):
+        say(about.rstrip())
+        return Exit.OK
+    try:
+        work(arguments)
+    except OpsError as problem:
+        complain(str(problem))
+        return problem.exit_code
+    return Exit.OK
 
 
 def complain(text: str) -> None:

@@ -167,15 +167,7 @@ def test_a_part_whose_readiness_fails_unexpectedly_is_asked_again(tmp_path: Path
             raise problem
         return True
 
-    async def keep() -> None:
-        keeper = Keeper(_sleeper(is_ready), tmp_path / "log", lambda: None)
-        keeper.start()
-        try:
-            await keeper.ready()
-        finally:
-            await keeper.stop()
-
-    asyncio.run(keep())
+    asyncio.run(_keep(is_ready, tmp_path))
 
 
 def test_what_kept_a_part_from_being_ready_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,20 +176,19 @@ def test_what_kept_a_part_from_being_ready_is_told(tmp_path: Path, monkeypatch: 
     async def is_ready() -> bool:
         raise ValueError("the answer is nonsense")
 
-    async def keep() -> None:
-        keeper = Keeper(_sleeper(is_ready), tmp_path / "log", lambda: None)
-        keeper.start()
-        try:
-            await keeper.ready()
-        finally:
-            await keeper.stop()
-
     with pytest.raises(OpsError, match="ValueError: the answer is nonsense"):
-        asyncio.run(keep())
+        asyncio.run(_keep(is_ready, tmp_path))
 
 
-def _sleeper(is_ready: Check) -> Part:
-    return Part(name="sleeper", command=("/bin/sleep", "60"), environ={}, is_ready=is_ready)
+async def _keep(is_ready: Check, folder: Path) -> None:
+    """Start a part, wait until it is ready, and end it."""
+    part = Part(name="sleeper", command=("/bin/sleep", "60"), environ={}, is_ready=is_ready)
+    keeper = Keeper(part, folder / "log", lambda: None)
+    keeper.start()
+    try:
+        await keeper.ready()
+    finally:
+        await keeper.stop()
 
 
 def test_the_secret_is_made_once_and_private(home: Home) -> None:
