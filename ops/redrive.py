@@ -65,7 +65,7 @@ def _as_json(report: RedriveReport) -> str:
 
 
 def _in_words(report: RedriveReport, *, dry_run: bool) -> str:
-    found = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items() if count) or "none"
+    found = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items() if count) or "none that is free"
     lines = [f"dead letters: {found}", f"{'would go back' if dry_run else 'sent back'}: {report.redriven}"]
     if report.failed:
         lines.append(f"not taken by the score queue: {report.failed}")

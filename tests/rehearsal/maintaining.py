@@ -37,7 +37,7 @@ def rotate_signing_keys(tasks: Tasks, report: Report) -> None:
 
 def _good_at_both(tasks: Tasks, user: str, token: str) -> None:
     world = tasks.world
-    # Each process reads the secret anew within SECRETS_REFRESH_INTERVAL, and at once when it meets an unknown key.
+    # Each process reads the secret anew within SECRETS_REFRESH_INTERVAL.
     until(
         lambda: world.submit(token, 1).status == 202,
         seconds=10,
